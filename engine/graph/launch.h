@@ -1,0 +1,55 @@
+// Launch: collects the kernel calls of one node while a program is planned. Nothing runs yet.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "engine/graph/kernel.h"
+#include "engine/graph/node.h"
+#include "engine/vk/device_info.h"
+
+namespace stithy {
+
+struct Groups {
+  uint32_t x = 1, y = 1, z = 1;
+};
+
+struct PlannedCall {
+  KernelCall call;
+  Groups groups;
+};
+
+class Launch {
+ public:
+  Launch(const Node& node, const vk::DeviceInfo& device) : node_(node), device_(device) {}
+
+  const vk::DeviceInfo& device() const { return device_; }
+  // The storage of an input or output. Kernels add the value's offset and strides themselves.
+  Ref in(int i) const;
+  Ref out(int i = 0) const;
+  // A temporary buffer that lives while this node's kernels run.
+  Ref scratch(uint64_t bytes);
+
+  // Adds a kernel call. Calls of a node run in the order given, each seeing the writes of those before.
+  // A grid without workgroups is dropped. Throws Error when the grid is beyond the device's limits.
+  template <class Kernel>
+  void operator()(const Kernel& kernel, Groups groups) {
+    add({kernel.call(), groups});
+  }
+
+  // `count` workgroups in one dimension, folded into x and y where x alone cannot hold them; kernels number
+  // themselves by group_index() of shaders/grid.glsl and must ignore those past the end.
+  Groups grid(uint64_t count) const;
+
+  const std::vector<PlannedCall>& calls() const { return calls_; }
+  const std::vector<uint64_t>& scratch_bytes() const { return scratch_bytes_; }
+
+ private:
+  void add(PlannedCall call);
+  const Node& node_;
+  const vk::DeviceInfo& device_;
+  std::vector<PlannedCall> calls_;
+  std::vector<uint64_t> scratch_bytes_;
+};
+
+}  // namespace stithy

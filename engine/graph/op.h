@@ -1,0 +1,49 @@
+// OpDef: all that the engine knows about an op, and the registry of them.
+#pragma once
+
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "engine/core/error.h"
+#include "engine/graph/launch.h"
+#include "engine/graph/node.h"
+
+namespace stithy {
+
+// What a gradient function sees: the node, and the gradient of the loss with respect to each of its outputs.
+struct Backward {
+  const Node& node;
+  const std::vector<Tensor>& dys;   // by output; undefined where the loss does not depend on it
+  const std::vector<bool>& needed;  // by input
+  Tensor x(int i = 0) const { return node.in(i); }
+  Tensor y(int i = 0) const { return node.tensor(i); }
+  const Tensor& dy(int i = 0) const { return dys[static_cast<size_t>(i)]; }
+  bool needs(int i) const { return needed[static_cast<size_t>(i)]; }
+  template <class A>
+  const A& attrs() const {
+    return node.attrs<A>();
+  }
+};
+
+struct OpDef {
+  std::string_view name;
+  // For the table of ops: the dtypes that the inputs may have, such as "f32 i32".
+  std::string_view dtypes = "f32";
+  // Chooses kernels and their arguments. Views have none.
+  void (*launch)(const Node& node, Launch& launch) = nullptr;
+  // Gradients by input, in ordinary graph ops; undefined where zero or not needed. None: not differentiable.
+  std::vector<Tensor> (*gradient)(const Backward& b) = nullptr;
+  // Floating-point operations of the node; none means one per output element.
+  double (*flops)(const Node& node) = nullptr;
+  // A fused op as smaller ops, by output: what it means, its gradient when there is no other, and the tests'
+  // second oracle.
+  std::vector<Tensor> (*composition)(const Node& node) = nullptr;
+};
+
+// Registers an op; keep the returned reference at namespace scope. Throws Error when the name is taken.
+const OpDef& define_op(const OpDef& op);
+// Every op, sorted by name.
+std::vector<const OpDef*> all_ops();
+
+}  // namespace stithy

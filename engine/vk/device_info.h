@@ -1,0 +1,47 @@
+// What a Vulkan device is and can do, in plain types: the rooms above see this and never vulkan.h.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace stithy::vk {
+
+enum class DeviceKind : uint8_t { other, integrated, discrete, virtual_gpu, cpu };
+std::string_view name_of(DeviceKind kind);
+
+struct DeviceInfo {
+  std::string name;         // "AMD Radeon RX 7800 XT"
+  std::string driver;       // "radv"
+  std::string driver_info;  // "Mesa 25.0.7"
+  DeviceKind kind = DeviceKind::other;
+  uint32_t vendor_id = 0, device_id = 0, driver_version = 0;
+  uint32_t api_major = 0, api_minor = 0, api_patch = 0;
+  std::array<uint8_t, 16> uuid{};
+
+  // Subgroups. `fixed_subgroup_size`: kernels always run with exactly subgroup_size lanes a subgroup.
+  uint32_t subgroup_size = 1, min_subgroup_size = 1, max_subgroup_size = 1;
+  bool fixed_subgroup_size = false, subgroup_size_control = false, full_subgroups = false;
+  bool subgroup_arithmetic = false, subgroup_ballot = false, subgroup_shuffle = false;
+
+  // Limits; sizes in bytes.
+  uint64_t max_storage_buffer_range = 0, max_allocation = 0, max_buffer = 0, heap_bytes = 0;
+  uint32_t max_workgroup_invocations = 0, shared_memory = 0, max_push_constants = 0, max_bindings = 0;
+  std::array<uint32_t, 3> max_workgroup_size{}, max_groups{};
+  uint32_t storage_alignment = 1;
+  double timestamp_period_ns = 0;
+  uint32_t timestamp_bits = 0;
+
+  // Optional features.
+  bool storage_16bit = false, storage_8bit = false, arithmetic_f16 = false, arithmetic_i8 = false;
+  bool memory_budget = false, cooperative_matrix = false, executable_properties = false,
+       performance_query = false;
+  bool timeline_semaphore = false;
+  bool preserves_signed_zero_inf_nan = false;
+
+  std::string unusable;  // why Stithy cannot train on it; empty when it can
+  bool is_cpu() const { return kind == DeviceKind::cpu; }
+};
+
+}  // namespace stithy::vk
