@@ -104,8 +104,10 @@ Shape normalize_axes(std::string_view op, const Shape& axes, const Shape& shape)
       throw Error(std::string(op), cat("axis ", axis, " is named twice in ", axes));
     result.push_back(normal);
   }
-  std::sort(result.begin(), result.end());
-  return result;
+  Shape sorted;
+  for (int i = 0; i < shape.rank(); ++i)
+    if (result.contains(i)) sorted.push_back(i);
+  return sorted;
 }
 
 }  // namespace stithy

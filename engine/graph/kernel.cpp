@@ -1,0 +1,34 @@
+#include "engine/graph/kernel.h"
+
+#include <algorithm>
+
+#include "engine/core/error.h"
+
+namespace stithy {
+namespace {
+
+// A function-local static: generated sources register before this file's globals may be initialised.
+std::vector<const KernelInfo*>& registry() {
+  static std::vector<const KernelInfo*> kernels;
+  return kernels;
+}
+
+}  // namespace
+
+std::span<const KernelInfo* const> all_kernels() { return registry(); }
+
+bool register_kernels(std::span<const KernelInfo> kernels) {
+  auto& all = registry();
+  for (const KernelInfo& kernel : kernels) {
+    auto place = std::lower_bound(all.begin(), all.end(), kernel.name,
+                                  [](const KernelInfo* k, std::string_view name) { return k->name < name; });
+    if (place != all.end() && (*place)->name == kernel.name) {
+      throw Error("shadergen", cat("kernel ", kernel.name, " is in both shaders/", (*place)->shader,
+                                   ".comp and shaders/", kernel.shader, ".comp"));
+    }
+    all.insert(place, &kernel);
+  }
+  return true;
+}
+
+}  // namespace stithy

@@ -1,0 +1,60 @@
+// Kernels as the engine sees them: the facts that shadergen read from their SPIR-V, and one call of one
+// kernel.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+namespace stithy {
+
+class Node;
+
+// Where a kernel argument lives: an output of a node, or, where scratch >= 0, a scratch buffer of the node
+// being launched.
+struct Ref {
+  const Node* node = nullptr;
+  int output = 0;
+  int scratch = -1;
+};
+
+enum class Access : uint8_t { read = 1, write = 2, read_write = 3 };
+
+// One storage buffer of a kernel; its binding number is its place in KernelInfo::bindings.
+struct BindingInfo {
+  std::string_view name;
+  Access access;
+};
+
+// The facts of one compiled kernel, as declared in GLSL. Lives as long as the library that holds the kernel.
+struct KernelInfo {
+  std::string_view name;    // "softmax_backward", "unary_exp"
+  std::string_view shader;  // the file's stem: "softmax"
+  std::span<const uint32_t> spirv;
+  std::span<const BindingInfo> bindings;
+  std::span<const uint32_t> spec_ids;  // ascending; KernelCall::spec has the same order
+  std::span<const std::string_view> spec_names;
+  uint32_t push_bytes = 0;
+  std::span<const std::string_view> capabilities;  // SPIR-V names: "GroupNonUniformArithmetic"
+  std::array<uint32_t, 3> local_size{};            // 0 where a specialization constant gives it
+};
+
+// A kernel with everything that a launch needs, apart from the number of workgroups.
+struct KernelCall {
+  const KernelInfo* kernel = nullptr;
+  std::vector<Ref> refs;       // one per binding
+  std::vector<uint32_t> spec;  // one per spec_id, the bits of its value
+  std::vector<std::byte> push;
+};
+
+// Every kernel linked into this process, sorted by name.
+std::span<const KernelInfo* const> all_kernels();
+
+// Adds kernels to all_kernels(); called by the generated sources while the library loads. The result is true.
+// Throws Error where a kernel of that name is there already.
+bool register_kernels(std::span<const KernelInfo> kernels);
+
+}  // namespace stithy
