@@ -1,0 +1,94 @@
+// Datasets: items by index, each a row of named columns; splitting and normalisation.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/core/array.h"
+
+namespace stithy {
+
+// The target that a loss ignores; padded items carry it (the value that PyTorch's cross_entropy ignores).
+inline constexpr int32_t kIgnoreIndex = -100;
+
+struct Column {
+  std::string name;
+  Shape shape;  // of one item
+  DType dtype = DType::f32;
+  double padding = 0;  // what a padded item holds (LastBatch::pad); kIgnoreIndex for class targets
+};
+
+class Dataset {
+ public:
+  virtual ~Dataset() = default;
+  virtual int64_t size() const = 0;
+  virtual const std::vector<Column>& columns() const = 0;
+  // Writes item `index`: out[c] has the bytes of one item of columns()[c]. Several threads may call it at
+  // once; equal indices give equal bytes.
+  virtual void fetch(int64_t index, std::span<const std::span<std::byte>> out) const = 0;
+};
+using DatasetPtr = std::shared_ptr<const Dataset>;
+
+// Arrays that share their first dimension; item i is row i of each.
+class InMemoryDataset : public Dataset {
+ public:
+  struct Source {
+    std::string name;
+    Array values;
+    double padding = 0;
+  };
+  // Throws Error when the numbers of rows differ or a column is a scalar.
+  explicit InMemoryDataset(std::vector<Source> sources);
+  int64_t size() const override { return size_; }
+  const std::vector<Column>& columns() const override { return columns_; }
+  void fetch(int64_t index, std::span<const std::span<std::byte>> out) const override;
+
+ private:
+  std::vector<Array> values_;
+  std::vector<Column> columns_;
+  int64_t size_ = 0;
+};
+
+// The items of `dataset` at `indices`, in that order. Throws Error for an index out of range.
+DatasetPtr subset(DatasetPtr dataset, std::vector<int64_t> indices);
+
+// Disjoint random parts, one for each fraction (train, validation, test ...); the same for equal seeds.
+// Fractions are at least 0 and sum to at most 1; when they sum to 1, every item is in a part.
+std::vector<DatasetPtr> split(const DatasetPtr& dataset, std::span<const double> fractions, uint64_t seed);
+
+// Zeroed arrays for `count` items, one array a column, with the item's shape after the count.
+std::vector<Array> batch_arrays(const Dataset& dataset, int64_t count);
+// Writes the items at `indices` into the first rows of `batch`, which batch_arrays made.
+void fetch_rows(const Dataset& dataset, std::span<const int64_t> indices, std::span<Array> batch);
+// All items, one array a column.
+std::vector<Array> fetch_all(const Dataset& dataset);
+
+// (x - mean) / std, with the statistics of the training data: fit on it, then apply to every split.
+class Normalizer {
+ public:
+  Normalizer() = default;
+  // Population statistics of all elements (axis -1), or of each index of `axis` (1 for the columns of
+  // [n, features] and for the channels of [n, channels, height, width]). NaN, a missing value, is left out;
+  // a constant feature gets std 1. Throws Error for an empty array or an axis out of range.
+  static Normalizer fit(const Array& x, int axis = -1);
+  // f32, of x's shape. A missing value stays NaN, or becomes the mean where `missing_to_mean` is set.
+  Array apply(const Array& x, bool missing_to_mean = false) const;
+  Array invert(const Array& y) const;
+  // [features], or [1].
+  const std::vector<double>& mean() const { return mean_; }
+  const std::vector<double>& std() const { return std_; }
+
+ private:
+  template <class F>
+  Array map(const Array& x, F f) const;
+  int axis_ = -1;
+  std::vector<double> mean_, std_;
+};
+
+// The order of `n` items in epoch `epoch`: a uniform permutation, a pure function of its arguments (Fisher
+// and Yates, in Durstenfeld's form, drawing from Philox).
+std::vector<int64_t> permutation(int64_t n, uint64_t seed, uint64_t epoch);
+
+}  // namespace stithy

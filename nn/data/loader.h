@@ -1,0 +1,78 @@
+// DataLoader: batches of a dataset in a shuffled order, prepared ahead by a thread.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "engine/core/rng.h"
+#include "nn/data/dataset.h"
+
+namespace stithy {
+
+// What becomes of the items that do not fill the last batch of an epoch. A batch of another size means a
+// new input shape, for which a program is planned and recorded once more.
+enum class LastBatch {
+  drop,  // left out; the usual choice for training, as each epoch leaves out others
+  keep,  // a smaller batch
+  pad,   // a full batch, filled up by each column's padding; Batch::count tells the real items
+};
+
+struct Batch {
+  std::vector<Array> columns;  // one array a column, [batch, item shape...]
+  int64_t count = 0;           // items that are not padding
+  int64_t epoch = 0, index = 0;
+};
+
+struct LoaderPosition {
+  int64_t epoch = 0, batch = 0;  // of the next batch
+  friend bool operator==(const LoaderPosition&, const LoaderPosition&) = default;
+};
+
+struct LoaderOptions {
+  int64_t batch = 32;
+  bool shuffle = true;
+  uint64_t seed = 0;
+  LastBatch last = LastBatch::drop;
+  int prefetch = 2;  // batches made ahead; 0 makes each in next(), without a thread
+  LoaderPosition start = {};
+  // Changes a batch where it is made: augmentation, normalisation, another dtype. The numbers drawn are a
+  // pure function of (seed, epoch, batch), so a resumed run sees the same.
+  std::function<void(Batch&, Philox&)> transform = {};
+};
+
+// The order of an epoch is permutation(size, seed, epoch): nothing but the position is needed to resume,
+// bit for bit, in the midst of an epoch.
+class DataLoader {
+ public:
+  // Throws Error for options out of range and for a dataset that gives no batch.
+  DataLoader(DatasetPtr dataset, LoaderOptions options);
+  ~DataLoader();
+  DataLoader(const DataLoader&) = delete;
+  DataLoader& operator=(const DataLoader&) = delete;
+
+  int64_t batches_per_epoch() const { return batches_per_epoch_; }
+  // The next batch; after the last one of an epoch, the first of the following epoch. It stays valid until
+  // the next call of next() or seek(). Rethrows what the dataset or the transform threw for this batch.
+  const Batch& next();
+  // Of the batch that next() will give.
+  LoaderPosition position() const { return position_; }
+  // Goes on from `position`, which another loader of the same dataset, seed and batch size reported.
+  void seek(LoaderPosition position);
+  const Dataset& dataset() const { return *dataset_; }
+
+ private:
+  struct Worker;
+  void make(LoaderPosition position, Batch& batch);
+  LoaderPosition after(LoaderPosition position) const;
+
+  DatasetPtr dataset_;
+  LoaderOptions options_;
+  int64_t batches_per_epoch_ = 0;
+  LoaderPosition position_;
+  std::vector<int64_t> order_;  // of epoch order_epoch_; used by the thread while there is one
+  int64_t order_epoch_ = -1;
+  Batch current_;
+  std::unique_ptr<Worker> worker_;
+};
+
+}  // namespace stithy
