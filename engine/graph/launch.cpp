@@ -1,0 +1,45 @@
+#include "engine/graph/launch.h"
+
+#include <algorithm>
+
+#include "engine/core/error.h"
+#include "engine/graph/op.h"
+
+namespace stithy {
+
+Ref Launch::in(int i) const {
+  const Tensor& x = node_.in(i);
+  const Value& value = x.node()->out(x.output());
+  return {value.storage_node, value.storage_output, -1};
+}
+
+Ref Launch::out(int i) const {
+  const Value& value = node_.out(i);
+  return {value.storage_node, value.storage_output, -1};
+}
+
+Ref Launch::scratch(uint64_t bytes) {
+  scratch_bytes_.push_back(bytes);
+  return {&node_, 0, static_cast<int>(scratch_bytes_.size()) - 1};
+}
+
+Groups Launch::grid(uint64_t count) const {
+  const uint64_t x = std::min<uint64_t>(count, device_.max_groups[0]);
+  const uint64_t y = x ? (count + x - 1) / x : 1;
+  if (y > device_.max_groups[1])
+    throw Error(node_.label(), cat("needs ", count, " workgroups, more than ", device_.name, " can start at once"),
+                "split the tensor");
+  return {static_cast<uint32_t>(x), static_cast<uint32_t>(y), 1};
+}
+
+void Launch::add(PlannedCall call) {
+  const Groups& g = call.groups;
+  if (g.x == 0 || g.y == 0 || g.z == 0) return;
+  if (g.x > device_.max_groups[0] || g.y > device_.max_groups[1] || g.z > device_.max_groups[2])
+    throw Error(node_.label(), cat("kernel ", call.call.kernel->name, " needs ", g.x, " x ", g.y, " x ", g.z,
+                                   " workgroups, more than ", device_.name, " can start at once"),
+                "split the tensor");
+  calls_.push_back(std::move(call));
+}
+
+}  // namespace stithy

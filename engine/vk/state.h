@@ -1,0 +1,55 @@
+// The Vulkan handles behind Device, Buffer, Pipeline and Commands; seen by engine/vk/*.cpp alone.
+#pragma once
+
+#include <map>
+#include <mutex>
+#include <vector>
+
+#include "engine/vk/device.h"
+#include "engine/vk/loader.h"
+
+namespace stithy::vk {
+
+struct Layout {
+  VkDescriptorSetLayout set = VK_NULL_HANDLE;
+  VkPipelineLayout pipeline = VK_NULL_HANDLE;
+};
+
+struct Pipeline {
+  VkPipeline handle = VK_NULL_HANDLE;
+  Layout layout;
+  uint32_t bindings = 0, push_bytes = 0;
+};
+
+struct Buffer::Handles {
+  VkBuffer buffer = VK_NULL_HANDLE;
+  VkDeviceMemory memory = VK_NULL_HANDLE;
+};
+
+struct Device::State {
+  VkPhysicalDevice physical = VK_NULL_HANDLE;
+  VkDevice device = VK_NULL_HANDLE;
+  DeviceFunctions fn;
+  VkQueue queue = VK_NULL_HANDLE;
+  uint32_t queue_family = 0;
+  VkSemaphore timeline = VK_NULL_HANDLE;
+  VkPipelineCache cache = VK_NULL_HANDLE;
+  VkPhysicalDeviceMemoryProperties memory{};
+  std::map<std::pair<uint32_t, uint32_t>, Layout> layouts;  // by bindings and push-constant bytes
+  std::map<std::pair<const uint32_t*, std::vector<uint32_t>>, Pipeline> pipelines;
+  std::mutex mutex;
+};
+
+struct Commands::State {
+  std::shared_ptr<Device> device;
+  VkCommandPool pool = VK_NULL_HANDLE;
+  VkCommandBuffer buffer = VK_NULL_HANDLE;
+  std::vector<VkDescriptorPool> descriptor_pools;
+  uint32_t sets_left = 0, descriptors_left = 0;
+  ~State();
+};
+
+// Set when the process ends: layers and drivers may already be gone, so nothing is destroyed any more.
+bool exiting();
+
+}  // namespace stithy::vk
