@@ -32,7 +32,6 @@ std::string name_of_target(const Tensor& x, size_t i) {
   return node.kind == NodeKind::op ? cat(node.label(), " ", x.shape(), " (number ", i, ")") : node.label();
 }
 
-
 std::vector<Tensor> differentiate(const Tensor& loss, std::span<const Tensor> xs, Unreached unreached,
                                   const Tensor& seed, bool stop_at_targets);
 
@@ -43,7 +42,8 @@ bool provide_autograd_ops(const AutogradOps& ops) {
   return true;
 }
 
-std::vector<Tensor> gradients(const Tensor& loss, std::span<const Tensor> xs, Unreached unreached, const Tensor& seed) {
+std::vector<Tensor> gradients(const Tensor& loss, std::span<const Tensor> xs, Unreached unreached,
+                              const Tensor& seed) {
   if (loss.dtype() != DType::f32) throw Error("gradients", cat("the loss must be f32, it is ", loss.dtype()));
   if (!seed.defined() && loss.numel() != 1)
     throw Error("gradients", cat("the loss must be a scalar, its shape is ", loss.shape()),
@@ -59,7 +59,8 @@ namespace {
 std::vector<Tensor> differentiate(const Tensor& loss, std::span<const Tensor> xs, Unreached unreached,
                                   const Tensor& seed, bool stop_at_targets) {
   const std::unordered_set<const Node*> relevant = ancestors(loss.node().get());
-  // Walks up from the loss in reverse order of building, so that a node's gradients are complete when it is met.
+  // Walks up from the loss in reverse order of building, so that a node's gradients are complete when it is
+  // met.
   const auto later = [](const Node* a, const Node* b) { return a->id < b->id; };
   std::vector<const Node*> order(relevant.begin(), relevant.end());
   std::sort(order.begin(), order.end(), later);
@@ -68,7 +69,9 @@ std::vector<Tensor> differentiate(const Tensor& loss, std::span<const Tensor> xs
   for (const Tensor& x : xs) targets[key_of(x)] = true;
   // A tensor's gradient is needed when it is a target or leads to one through inputs.
   std::unordered_set<const Node*> leads;
-  const auto needs = [&](const Tensor& x) { return targets.contains(key_of(x)) || leads.contains(x.node().get()); };
+  const auto needs = [&](const Tensor& x) {
+    return targets.contains(key_of(x)) || leads.contains(x.node().get());
+  };
   for (const Node* node : order)
     for (const Tensor& x : node->inputs)
       if (needs(x)) {
@@ -90,7 +93,8 @@ std::vector<Tensor> differentiate(const Tensor& loss, std::span<const Tensor> xs
         dys[i] = found->second, any = true;
     if (!any) continue;
     std::vector<bool> wanted;
-    for (const Tensor& x : node.inputs) wanted.push_back(needs(x) && x.dtype() != DType::i32 && x.dtype() != DType::boolean);
+    for (const Tensor& x : node.inputs)
+      wanted.push_back(needs(x) && x.dtype() != DType::i32 && x.dtype() != DType::boolean);
     if (std::find(wanted.begin(), wanted.end(), true) == wanted.end()) continue;
 
     const ScopeGuard scope(node.scope, true);
@@ -108,13 +112,14 @@ std::vector<Tensor> differentiate(const Tensor& loss, std::span<const Tensor> xs
           if (wanted[i]) dxs[i] = dxs[i].defined() ? provided.add(dxs[i], parts[i]) : parts[i];
       }
     } else {
-      throw Error("gradients", cat(node.op->name, " is not differentiable"), "use stop_gradient() on its input");
+      throw Error("gradients", cat(node.op->name, " is not differentiable"),
+                  "use stop_gradient() on its input");
     }
     for (size_t i = 0; i < dxs.size() && i < node.inputs.size(); ++i) {
       if (!dxs[i].defined() || !wanted[i]) continue;
       if (!(dxs[i].shape() == node.inputs[i].shape()))
-        throw Error("gradients", cat("the gradient of ", node.op->name, " for input ", i, " has shape ", dxs[i].shape(),
-                                     ", the input ", node.inputs[i].shape()));
+        throw Error("gradients", cat("the gradient of ", node.op->name, " for input ", i, " has shape ",
+                                     dxs[i].shape(), ", the input ", node.inputs[i].shape()));
       Tensor& total = grads[key_of(node.inputs[i])];
       total = total.defined() ? provided.add(total, dxs[i]) : dxs[i];
     }

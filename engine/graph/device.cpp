@@ -24,8 +24,10 @@ void set_default_device(const std::string& selector) {
   }
   const vk::DeviceInfo wanted = vk::Device::open(selector)->info();
   if (wanted.uuid != device->info().uuid || wanted.name != device->info().name)
-    throw Error("device", "cannot change from " + device->info().name + " to " + wanted.name + " once tensors are on it",
-                "choose the device before anything else");
+    throw Error(
+        "device",
+        "cannot change from " + device->info().name + " to " + wanted.name + " once tensors are on it",
+        "choose the device before anything else");
 }
 
 const std::shared_ptr<vk::Device>& default_device() {

@@ -13,8 +13,8 @@ namespace vk {
 class Device;
 }
 
-// Chooses the device by index, a part of its name, or kind (gpu, cpu, discrete, integrated); empty is the best one.
-// Before the first use; afterwards it throws Error unless it names the device in use.
+// Chooses the device by index, a part of its name, or kind (gpu, cpu, discrete, integrated); empty is the
+// best one. Before the first use; afterwards it throws Error unless it names the device in use.
 void set_default_device(const std::string& selector);
 // Opens the chosen device, else the one that STITHY_DEVICE names, else the best one.
 const std::shared_ptr<vk::Device>& default_device();

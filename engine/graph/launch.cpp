@@ -27,7 +27,8 @@ Groups Launch::grid(uint64_t count) const {
   const uint64_t x = std::min<uint64_t>(count, device_.max_groups[0]);
   const uint64_t y = x ? (count + x - 1) / x : 1;
   if (y > device_.max_groups[1])
-    throw Error(node_.label(), cat("needs ", count, " workgroups, more than ", device_.name, " can start at once"),
+    throw Error(node_.label(),
+                cat("needs ", count, " workgroups, more than ", device_.name, " can start at once"),
                 "split the tensor");
   return {static_cast<uint32_t>(x), static_cast<uint32_t>(y), 1};
 }
@@ -36,8 +37,9 @@ void Launch::add(PlannedCall call) {
   const Groups& g = call.groups;
   if (g.x == 0 || g.y == 0 || g.z == 0) return;
   if (g.x > device_.max_groups[0] || g.y > device_.max_groups[1] || g.z > device_.max_groups[2])
-    throw Error(node_.label(), cat("kernel ", call.call.kernel->name, " needs ", g.x, " x ", g.y, " x ", g.z,
-                                   " workgroups, more than ", device_.name, " can start at once"),
+    throw Error(node_.label(),
+                cat("kernel ", call.call.kernel->name, " needs ", g.x, " x ", g.y, " x ", g.z,
+                    " workgroups, more than ", device_.name, " can start at once"),
                 "split the tensor");
   calls_.push_back(std::move(call));
 }

@@ -79,19 +79,20 @@ Tensor input(const std::string& name, const Shape& shape, DType dtype) {
   return tensor;
 }
 
-Tensor make_node(const OpDef& op, std::any attributes, std::vector<Tensor> inputs, std::vector<Output> outputs) {
+Tensor make_node(const OpDef& op, std::any attributes, std::vector<Tensor> inputs,
+                 std::vector<Output> outputs) {
   auto node = std::make_shared<Node>();
   node->op = &op;
   node->attributes = std::move(attributes);
   node->inputs = std::move(inputs);
   for (size_t i = 0; i < outputs.size(); ++i)
-    node->outputs.push_back({outputs[i].shape, outputs[i].dtype, contiguous_strides(outputs[i].shape), 0, node.get(),
-                             static_cast<int>(i)});
+    node->outputs.push_back({outputs[i].shape, outputs[i].dtype, contiguous_strides(outputs[i].shape), 0,
+                             node.get(), static_cast<int>(i)});
   return Tensor(std::move(node));
 }
 
-Tensor make_view(const OpDef& op, std::any attributes, const Tensor& input, const Shape& shape, const Shape& strides,
-                 int64_t offset) {
+Tensor make_view(const OpDef& op, std::any attributes, const Tensor& input, const Shape& shape,
+                 const Shape& strides, int64_t offset) {
   auto node = std::make_shared<Node>();
   node->op = &op;
   node->attributes = std::move(attributes);
@@ -119,7 +120,9 @@ Tensor make_update(const OpDef& op, std::any attributes, std::vector<Tensor> inp
 }
 
 ScopeGuard::ScopeGuard(const std::string& name, bool replace_path) : saved_(scope_path) {
-  scope_path = replace_path || scope_path.empty() ? name : name.empty() ? scope_path : scope_path + "." + name;
+  scope_path = replace_path || scope_path.empty() ? name
+               : name.empty()                     ? scope_path
+                                                  : scope_path + "." + name;
 }
 ScopeGuard::~ScopeGuard() { scope_path = saved_; }
 const std::string& current_scope() { return scope_path; }

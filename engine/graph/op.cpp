@@ -19,6 +19,11 @@ const OpDef& define_op(const OpDef& op) {
   return *place->second;
 }
 
+double node_flops(const Node& node) {
+  if (node.kind != NodeKind::op || !node.op->launch) return 0;
+  return node.op->flops ? node.op->flops(node) : static_cast<double>(node.out().shape.numel());
+}
+
 std::vector<const OpDef*> all_ops() {
   std::vector<const OpDef*> ops;
   for (const auto& [name, op] : registry()) ops.push_back(op.get());

@@ -43,6 +43,8 @@ struct OpDef {
 
 // Registers an op; keep the returned reference at namespace scope. Throws Error when the name is taken.
 const OpDef& define_op(const OpDef& op);
+// Floating-point operations of one node: what its op says, one an output element otherwise, none for views.
+double node_flops(const Node& node);
 // Every op, sorted by name.
 std::vector<const OpDef*> all_ops();
 

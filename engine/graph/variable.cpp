@@ -6,7 +6,8 @@
 
 namespace stithy {
 
-Variable::Variable(const std::string& name, const Array& initial) : state_(std::make_shared<VariableState>()) {
+Variable::Variable(const std::string& name, const Array& initial)
+    : state_(std::make_shared<VariableState>()) {
   state_->name = name;
   state_->shape = initial.shape();
   state_->dtype = initial.dtype();
@@ -31,8 +32,8 @@ Array Variable::value() const {
 
 void Variable::set(const Array& value) {
   if (!(value.shape() == state_->shape) || value.dtype() != state_->dtype)
-    throw Error(state_->name, cat("is ", state_->dtype, " ", state_->shape, " and cannot be set to ", value.dtype(), " ",
-                                  value.shape()));
+    throw Error(state_->name, cat("is ", state_->dtype, " ", state_->shape, " and cannot be set to ",
+                                  value.dtype(), " ", value.shape()));
   if (state_->buffer)
     state_->device->write(*state_->buffer, state_->offset, value.bytes());
   else

@@ -41,13 +41,14 @@ constexpr uint32_t kDescriptorsPerSet = 8;
 
 }  // namespace
 
-void Commands::dispatch(const Pipeline& pipeline, std::span<const Binding> bindings, std::span<const std::byte> push,
-                        const std::array<uint32_t, 3>& groups) {
+void Commands::dispatch(const Pipeline& pipeline, std::span<const Binding> bindings,
+                        std::span<const std::byte> push, const std::array<uint32_t, 3>& groups) {
   State& c = *state_;
   const Device::State& s = *c.device->state_;
   if (bindings.size() != pipeline.bindings || push.size() != pipeline.push_bytes)
-    throw Error("dispatch", cat(bindings.size(), " bindings and ", push.size(), " bytes given, the kernel takes ",
-                                pipeline.bindings, " and ", pipeline.push_bytes));
+    throw Error("dispatch",
+                cat(bindings.size(), " bindings and ", push.size(), " bytes given, the kernel takes ",
+                    pipeline.bindings, " and ", pipeline.push_bytes));
   const uint32_t count = pipeline.bindings;
   if (c.sets_left == 0 || c.descriptors_left < count) {
     c.sets_left = kSetsPerPool[c.descriptor_pools.empty() ? 0 : 1];
@@ -58,7 +59,8 @@ void Commands::dispatch(const Pipeline& pipeline, std::span<const Binding> bindi
     create.poolSizeCount = 1;
     create.pPoolSizes = &size;
     c.descriptor_pools.push_back(VK_NULL_HANDLE);
-    check(s.fn.CreateDescriptorPool(s.device, &create, nullptr, &c.descriptor_pools.back()), "vkCreateDescriptorPool");
+    check(s.fn.CreateDescriptorPool(s.device, &create, nullptr, &c.descriptor_pools.back()),
+          "vkCreateDescriptorPool");
   }
   --c.sets_left;
   c.descriptors_left -= count;
@@ -81,7 +83,8 @@ void Commands::dispatch(const Pipeline& pipeline, std::span<const Binding> bindi
   }
   s.fn.UpdateDescriptorSets(s.device, count, writes.data(), 0, nullptr);
   s.fn.CmdBindPipeline(c.buffer, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline.handle);
-  s.fn.CmdBindDescriptorSets(c.buffer, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline.layout.pipeline, 0, 1, &set, 0, nullptr);
+  s.fn.CmdBindDescriptorSets(c.buffer, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline.layout.pipeline, 0, 1, &set,
+                             0, nullptr);
   if (!push.empty())
     s.fn.CmdPushConstants(c.buffer, pipeline.layout.pipeline, VK_SHADER_STAGE_COMPUTE_BIT, 0,
                           static_cast<uint32_t>(push.size()), push.data());
@@ -90,25 +93,31 @@ void Commands::dispatch(const Pipeline& pipeline, std::span<const Binding> bindi
 
 void Commands::barrier() {
   VkMemoryBarrier barrier{VK_STRUCTURE_TYPE_MEMORY_BARRIER};
-  barrier.srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT | VK_ACCESS_HOST_WRITE_BIT;
-  barrier.dstAccessMask = VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_READ_BIT |
-                          VK_ACCESS_TRANSFER_WRITE_BIT | VK_ACCESS_HOST_READ_BIT;
+  barrier.srcAccessMask =
+      VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT | VK_ACCESS_HOST_WRITE_BIT;
+  barrier.dstAccessMask = VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT |
+                          VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_TRANSFER_WRITE_BIT |
+                          VK_ACCESS_HOST_READ_BIT;
   constexpr VkPipelineStageFlags kStages =
       VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT | VK_PIPELINE_STAGE_HOST_BIT;
-  state_->device->state_->fn.CmdPipelineBarrier(state_->buffer, kStages, kStages, 0, 1, &barrier, 0, nullptr, 0, nullptr);
+  state_->device->state_->fn.CmdPipelineBarrier(state_->buffer, kStages, kStages, 0, 1, &barrier, 0, nullptr,
+                                                0, nullptr);
 }
 
-void Commands::copy(const Buffer& source, uint64_t source_offset, const Buffer& target, uint64_t target_offset,
-                    uint64_t bytes) {
+void Commands::copy(const Buffer& source, uint64_t source_offset, const Buffer& target,
+                    uint64_t target_offset, uint64_t bytes) {
   if (bytes == 0) return;
   const VkBufferCopy region{source_offset, target_offset, bytes};
-  state_->device->state_->fn.CmdCopyBuffer(state_->buffer, source.handles_->buffer, target.handles_->buffer, 1, &region);
+  state_->device->state_->fn.CmdCopyBuffer(state_->buffer, source.handles_->buffer, target.handles_->buffer,
+                                           1, &region);
 }
 
 void Commands::fill(const Buffer& target, uint64_t offset, uint64_t bytes, uint32_t word) {
   state_->device->state_->fn.CmdFillBuffer(state_->buffer, target.handles_->buffer, offset, bytes, word);
 }
 
-void Commands::finish() { check(state_->device->state_->fn.EndCommandBuffer(state_->buffer), "vkEndCommandBuffer"); }
+void Commands::finish() {
+  check(state_->device->state_->fn.EndCommandBuffer(state_->buffer), "vkEndCommandBuffer");
+}
 
 }  // namespace stithy::vk

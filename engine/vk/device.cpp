@@ -33,7 +33,8 @@ std::vector<VkPhysicalDevice> physical_devices() {
 std::set<std::string> extensions_of(VkPhysicalDevice device) {
   Instance& vk = instance();
   uint32_t count = 0;
-  check(vk.EnumerateDeviceExtensionProperties(device, nullptr, &count, nullptr), "vkEnumerateDeviceExtensionProperties");
+  check(vk.EnumerateDeviceExtensionProperties(device, nullptr, &count, nullptr),
+        "vkEnumerateDeviceExtensionProperties");
   std::vector<VkExtensionProperties> properties(count);
   check(vk.EnumerateDeviceExtensionProperties(device, nullptr, &count, properties.data()),
         "vkEnumerateDeviceExtensionProperties");
@@ -127,10 +128,12 @@ DeviceInfo describe(VkPhysicalDevice device) {
     info.subgroup_size_control = sizes.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT;
     info.full_subgroups = size_features.computeFullSubgroups;
   }
-  info.fixed_subgroup_size = info.subgroup_size_control || (info.min_subgroup_size == info.max_subgroup_size &&
-                                                            !subgroup_size_may_vary(info.vendor_id));
+  info.fixed_subgroup_size =
+      info.subgroup_size_control ||
+      (info.min_subgroup_size == info.max_subgroup_size && !subgroup_size_may_vary(info.vendor_id));
   const bool in_compute = v11.subgroupSupportedStages & VK_SHADER_STAGE_COMPUTE_BIT;
-  info.subgroup_arithmetic = in_compute && (v11.subgroupSupportedOperations & VK_SUBGROUP_FEATURE_ARITHMETIC_BIT);
+  info.subgroup_arithmetic =
+      in_compute && (v11.subgroupSupportedOperations & VK_SUBGROUP_FEATURE_ARITHMETIC_BIT);
   info.subgroup_ballot = in_compute && (v11.subgroupSupportedOperations & VK_SUBGROUP_FEATURE_BALLOT_BIT);
   info.subgroup_shuffle = in_compute && (v11.subgroupSupportedOperations & VK_SUBGROUP_FEATURE_SHUFFLE_BIT);
   info.max_storage_buffer_range = limits.maxStorageBufferRange;
@@ -190,8 +193,9 @@ size_t choose(const std::vector<DeviceInfo>& infos, std::string_view selector) {
   for (size_t i = 0; i < infos.size(); ++i)
     list += cat(i ? ", " : "", i, " = ", infos[i].name, infos[i].unusable.empty() ? "" : " (unusable)");
   if (infos.empty())
-    throw Error("device", "no driver offers a Vulkan device",
-                "install one: apt install mesa-vulkan-drivers (AMD, Intel, and a CPU driver), or NVIDIA's driver");
+    throw Error(
+        "device", "no driver offers a Vulkan device",
+        "install one: apt install mesa-vulkan-drivers (AMD, Intel, and a CPU driver), or NVIDIA's driver");
   const std::string wanted = lower(selector);
   size_t index = 0;
   const auto [end, code] = std::from_chars(wanted.data(), wanted.data() + wanted.size(), index);
@@ -205,11 +209,13 @@ size_t choose(const std::vector<DeviceInfo>& infos, std::string_view selector) {
           (index == infos.size() || rank_of(infos[i].kind) > rank_of(infos[index].kind)))
         index = i;
     if (index == infos.size() && wanted.empty())
-      throw Error("device", cat("no usable device: ", infos[0].name, " ", infos[0].unusable), "stithy doctor says more");
+      throw Error("device", cat("no usable device: ", infos[0].name, " ", infos[0].unusable),
+                  "stithy doctor says more");
     if (index == infos.size())
       throw Error("device", cat("no usable device matches \"", selector, "\""), cat("choose one of ", list));
   }
-  if (!infos[index].unusable.empty()) throw Error("device", cat(infos[index].name, " ", infos[index].unusable));
+  if (!infos[index].unusable.empty())
+    throw Error("device", cat(infos[index].name, " ", infos[index].unusable));
   return index;
 }
 

@@ -12,8 +12,8 @@
 
 namespace stithy::vk {
 
-// Every device that the drivers on this machine offer, usable or not. Throws Error with the way out when there is
-// no loader or no driver.
+// Every device that the drivers on this machine offer, usable or not. Throws Error with the way out when
+// there is no loader or no driver.
 std::vector<DeviceInfo> list_devices();
 // Messages from the validation layers since the process began (see STITHY_VALIDATION in loader.h).
 uint64_t validation_messages();
@@ -46,8 +46,8 @@ class Buffer {
 struct Pipeline;
 
 struct PipelineRequest {
-  std::string_view name;               // for messages
-  std::span<const uint32_t> spirv;     // must outlive the device: its address is the key
+  std::string_view name;            // for messages
+  std::span<const uint32_t> spirv;  // must outlive the device: its address is the key
   uint32_t bindings = 0, push_bytes = 0;
   bool uses_subgroups = false;
   std::span<const uint32_t> spec_ids, spec_values;
@@ -84,16 +84,16 @@ class Commands {
 
 class Device : public std::enable_shared_from_this<Device> {
  public:
-  // `selector`: empty for the best device, an index into list_devices(), a part of a name, or a kind (gpu, cpu,
-  // discrete, integrated). Throws Error listing the devices when nothing fits or the device is unusable.
+  // `selector`: empty for the best device, an index into list_devices(), a part of a name, or a kind (gpu,
+  // cpu, discrete, integrated). Throws Error listing the devices when nothing fits or the device is unusable.
   static std::shared_ptr<Device> open(std::string_view selector);
   ~Device();
 
   const DeviceInfo& info() const { return info_; }
   // Throws OutOfMemory, named `what`.
   std::shared_ptr<Buffer> allocate(uint64_t bytes, Memory memory, const std::string& what);
-  // Bytes of all live allocations, and how much more can be had: the driver's budget or the heap's size, and not
-  // over STITHY_MEMORY_LIMIT (bytes, or with suffix K, M, G) in all.
+  // Bytes of all live allocations, and how much more can be had: the driver's budget or the heap's size, and
+  // not over STITHY_MEMORY_LIMIT (bytes, or with suffix K, M, G) in all.
   uint64_t allocated_bytes() const { return allocated_; }
   uint64_t available_bytes() const;
 

@@ -52,8 +52,9 @@ Instance* create_instance() {
   for (const char* name : {"libvulkan.so.1", "libvulkan.so", "libvulkan.1.dylib", "libMoltenVK.dylib"})
     if (!library) library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
   if (!library)
-    throw Error("vulkan", "no Vulkan loader (libvulkan.so.1) on this machine",
-                "install it: apt install libvulkan1 mesa-vulkan-drivers (Debian, Ubuntu), or your GPU's driver");
+    throw Error(
+        "vulkan", "no Vulkan loader (libvulkan.so.1) on this machine",
+        "install it: apt install libvulkan1 mesa-vulkan-drivers (Debian, Ubuntu), or your GPU's driver");
   vk->GetInstanceProcAddr =
       reinterpret_cast<PFN_vkGetInstanceProcAddr>(dlsym(library, "vkGetInstanceProcAddr"));
   if (!vk->GetInstanceProcAddr)
@@ -66,8 +67,8 @@ Instance* create_instance() {
   check(vk->EnumerateInstanceVersion(&version), "vkEnumerateInstanceVersion");
   if (version < VK_API_VERSION_1_2)
     throw Error("vulkan",
-                cat("the loader speaks Vulkan ", VK_API_VERSION_MAJOR(version), ".", VK_API_VERSION_MINOR(version),
-                    ", Stithy needs 1.2"),
+                cat("the loader speaks Vulkan ", VK_API_VERSION_MAJOR(version), ".",
+                    VK_API_VERSION_MINOR(version), ", Stithy needs 1.2"),
                 "update the Vulkan loader (libvulkan1) and the GPU's driver");
 
   VkApplicationInfo application{VK_STRUCTURE_TYPE_APPLICATION_INFO};
@@ -79,7 +80,8 @@ Instance* create_instance() {
 
   const char* layer = "VK_LAYER_KHRONOS_validation";
   const char* extensions[] = {VK_EXT_DEBUG_UTILS_EXTENSION_NAME, VK_EXT_VALIDATION_FEATURES_EXTENSION_NAME};
-  std::vector<VkValidationFeatureEnableEXT> enables{VK_VALIDATION_FEATURE_ENABLE_SYNCHRONIZATION_VALIDATION_EXT};
+  std::vector<VkValidationFeatureEnableEXT> enables{
+      VK_VALIDATION_FEATURE_ENABLE_SYNCHRONIZATION_VALIDATION_EXT};
   VkValidationFeaturesEXT features{VK_STRUCTURE_TYPE_VALIDATION_FEATURES_EXT};
   VkDebugUtilsMessengerCreateInfoEXT messenger{VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CREATE_INFO_EXT};
   if (const char* wanted = std::getenv("STITHY_VALIDATION"); wanted && *wanted && std::strcmp(wanted, "0")) {
@@ -107,8 +109,9 @@ Instance* create_instance() {
   }
   const VkResult result = vk->CreateInstance(&create, nullptr, &vk->handle);
   if (result == VK_ERROR_INCOMPATIBLE_DRIVER)
-    throw Error("vulkan", "no Vulkan driver on this machine",
-                "install one: apt install mesa-vulkan-drivers (AMD, Intel, and a CPU driver), or NVIDIA's driver");
+    throw Error(
+        "vulkan", "no Vulkan driver on this machine",
+        "install one: apt install mesa-vulkan-drivers (AMD, Intel, and a CPU driver), or NVIDIA's driver");
   check(result, "vkCreateInstance");
 #define STITHY_VK_LOAD(name) load(*vk, vk->handle, "vk" #name, vk->name);
   STITHY_VK_INSTANCE_FUNCTIONS(STITHY_VK_LOAD)
@@ -162,7 +165,9 @@ void check(VkResult result, const char* call) {
   if (result >= 0) return;
   std::string hint;
   if (result == VK_ERROR_DEVICE_LOST)
-    hint = "the driver gave up on the GPU: mostly a submission longer than its watchdog allows, or memory over-committed";
+    hint =
+        "the driver gave up on the GPU: mostly a submission longer than its watchdog allows, or memory "
+        "over-committed";
   throw Error("vulkan", cat(call, " failed: ", result_name(result)), hint);
 }
 

@@ -74,7 +74,8 @@ struct DeviceFunctions {
   STITHY_VK_DEVICE_FUNCTIONS(STITHY_VK_MEMBER)
 };
 
-// The process's only instance, with its functions. It is never destroyed: layers may be gone before our statics.
+// The process's only instance, with its functions. It is never destroyed: layers may be gone before our
+// statics.
 struct Instance {
   VkInstance handle = VK_NULL_HANDLE;
   PFN_vkGetInstanceProcAddr GetInstanceProcAddr = nullptr;

@@ -19,14 +19,18 @@ std::optional<uint64_t> parse_size(const char* text) {
   switch (std::toupper(static_cast<unsigned char>(*end))) {
     case 'G': unit *= 1024; [[fallthrough]];
     case 'M': unit *= 1024; [[fallthrough]];
-    case 'K': unit *= 1024; ++end; break;
+    case 'K':
+      unit *= 1024;
+      ++end;
+      break;
     default: break;
   }
   if (end == text || *end || !(value >= 0) || value * unit > 1e18) return std::nullopt;
   return static_cast<uint64_t>(value * unit);
 }
 
-// What the operating system can still give without swapping; a CPU driver's heap counts memory in use as well.
+// What the operating system can still give without swapping; a CPU driver's heap counts memory in use as
+// well.
 std::optional<uint64_t> system_memory_available() {
   std::ifstream file("/proc/meminfo");
   for (std::string key; file >> key;) {
@@ -38,8 +42,9 @@ std::optional<uint64_t> system_memory_available() {
 }
 
 // The first memory type that has `wanted`, preferring those that also have `preferred` and lack `avoided`.
-uint32_t memory_type(const VkPhysicalDeviceMemoryProperties& memory, uint32_t allowed, VkMemoryPropertyFlags wanted,
-                     VkMemoryPropertyFlags preferred, VkMemoryPropertyFlags avoided) {
+uint32_t memory_type(const VkPhysicalDeviceMemoryProperties& memory, uint32_t allowed,
+                     VkMemoryPropertyFlags wanted, VkMemoryPropertyFlags preferred,
+                     VkMemoryPropertyFlags avoided) {
   int best = -1, best_score = -1;
   for (uint32_t i = 0; i < memory.memoryTypeCount; ++i) {
     const VkMemoryPropertyFlags flags = memory.memoryTypes[i].propertyFlags;
@@ -66,38 +71,45 @@ std::shared_ptr<Buffer> Device::allocate(uint64_t bytes, Memory kind, const std:
   buffer->device_ = shared_from_this();
   VkBufferCreateInfo create{VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO};
   create.size = bytes;
-  create.usage =
-      VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT;
+  create.usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT |
+                 VK_BUFFER_USAGE_TRANSFER_DST_BIT;
   create.sharingMode = VK_SHARING_MODE_EXCLUSIVE;
   check(fn.CreateBuffer(state_->device, &create, nullptr, &buffer->handles_->buffer), "vkCreateBuffer");
   VkMemoryRequirements needs;
   fn.GetBufferMemoryRequirements(state_->device, buffer->handles_->buffer, &needs);
 
-  constexpr VkMemoryPropertyFlags kHost = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
-  constexpr VkMemoryPropertyFlags kLocal = VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT, kCached = VK_MEMORY_PROPERTY_HOST_CACHED_BIT;
+  constexpr VkMemoryPropertyFlags kHost =
+      VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
+  constexpr VkMemoryPropertyFlags kLocal = VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT,
+                                  kCached = VK_MEMORY_PROPERTY_HOST_CACHED_BIT;
   VkMemoryAllocateInfo allocate{VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO};
   allocate.allocationSize = needs.size;
   switch (kind) {
     case Memory::device:
-      allocate.memoryTypeIndex =
-          memory_type(state_->memory, needs.memoryTypeBits, 0, kLocal, info_.is_cpu() ? 0 : VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT);
+      allocate.memoryTypeIndex = memory_type(state_->memory, needs.memoryTypeBits, 0, kLocal,
+                                             info_.is_cpu() ? 0 : VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT);
       break;
-    case Memory::upload: allocate.memoryTypeIndex = memory_type(state_->memory, needs.memoryTypeBits, kHost, 0, kLocal); break;
+    case Memory::upload:
+      allocate.memoryTypeIndex = memory_type(state_->memory, needs.memoryTypeBits, kHost, 0, kLocal);
+      break;
     case Memory::readback:
       allocate.memoryTypeIndex = memory_type(state_->memory, needs.memoryTypeBits, kHost, kCached, kLocal);
       break;
   }
   const VkResult result = fn.AllocateMemory(state_->device, &allocate, nullptr, &buffer->handles_->memory);
   if (result == VK_ERROR_OUT_OF_DEVICE_MEMORY || result == VK_ERROR_OUT_OF_HOST_MEMORY)
-    throw OutOfMemory(what, bytes, available, "the driver has less than it said; close other programs that use the GPU");
+    throw OutOfMemory(what, bytes, available,
+                      "the driver has less than it said; close other programs that use the GPU");
   check(result, "vkAllocateMemory");
   buffer->allocated_ = needs.size;
   allocated_ += needs.size;
-  check(fn.BindBufferMemory(state_->device, buffer->handles_->buffer, buffer->handles_->memory, 0), "vkBindBufferMemory");
+  check(fn.BindBufferMemory(state_->device, buffer->handles_->buffer, buffer->handles_->memory, 0),
+        "vkBindBufferMemory");
   const VkMemoryPropertyFlags flags = state_->memory.memoryTypes[allocate.memoryTypeIndex].propertyFlags;
   if ((flags & kHost) == kHost) {
     void* mapped = nullptr;
-    check(fn.MapMemory(state_->device, buffer->handles_->memory, 0, VK_WHOLE_SIZE, 0, &mapped), "vkMapMemory");
+    check(fn.MapMemory(state_->device, buffer->handles_->memory, 0, VK_WHOLE_SIZE, 0, &mapped),
+          "vkMapMemory");
     buffer->mapped_ = static_cast<std::byte*>(mapped);
   }
   return buffer;
@@ -114,7 +126,8 @@ Buffer::~Buffer() {
 uint64_t Device::available_bytes() const {
   uint64_t available = info_.heap_bytes > allocated_ ? info_.heap_bytes - allocated_ : 0;
   if (info_.memory_budget) {
-    VkPhysicalDeviceMemoryBudgetPropertiesEXT budget{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT};
+    VkPhysicalDeviceMemoryBudgetPropertiesEXT budget{
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT};
     VkPhysicalDeviceMemoryProperties2 memory{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2, &budget};
     instance().GetPhysicalDeviceMemoryProperties2(state_->physical, &memory);
     uint64_t best = 0;
@@ -125,10 +138,12 @@ uint64_t Device::available_bytes() const {
     available = best;
   }
   if (info_.is_cpu())
-    if (const std::optional<uint64_t> free = system_memory_available()) available = std::min(available, *free);
+    if (const std::optional<uint64_t> free = system_memory_available())
+      available = std::min(available, *free);
   if (const char* text = std::getenv("STITHY_MEMORY_LIMIT"); text && *text) {
     const std::optional<uint64_t> limit = parse_size(text);
-    if (!limit) throw Error("STITHY_MEMORY_LIMIT", cat("\"", text, "\" is not a size"), "write bytes, or 512M, or 6G");
+    if (!limit)
+      throw Error("STITHY_MEMORY_LIMIT", cat("\"", text, "\" is not a size"), "write bytes, or 512M, or 6G");
     available = std::min(available, *limit > allocated_ ? *limit - allocated_ : 0);
   }
   return available;

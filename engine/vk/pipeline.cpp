@@ -6,12 +6,13 @@ namespace stithy::vk {
 const Pipeline& Device::pipeline(const PipelineRequest& request) {
   State& s = *state_;
   const std::lock_guard lock(s.mutex);
-  std::pair<const uint32_t*, std::vector<uint32_t>> key{request.spirv.data(),
-                                                        {request.spec_values.begin(), request.spec_values.end()}};
+  std::pair<const uint32_t*, std::vector<uint32_t>> key{
+      request.spirv.data(), {request.spec_values.begin(), request.spec_values.end()}};
   if (const auto found = s.pipelines.find(key); found != s.pipelines.end()) return found->second;
   if (request.push_bytes > info_.max_push_constants)
-    throw Error(std::string(request.name), cat("needs ", request.push_bytes, " bytes of push constants, the device has ",
-                                               info_.max_push_constants));
+    throw Error(std::string(request.name),
+                cat("needs ", request.push_bytes, " bytes of push constants, the device has ",
+                    info_.max_push_constants));
   if (request.bindings > info_.max_bindings)
     throw Error(std::string(request.name),
                 cat("binds ", request.bindings, " buffers, the device allows ", info_.max_bindings));
@@ -24,7 +25,8 @@ const Pipeline& Device::pipeline(const PipelineRequest& request) {
     VkDescriptorSetLayoutCreateInfo set{VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO};
     set.bindingCount = request.bindings;
     set.pBindings = bindings.data();
-    check(s.fn.CreateDescriptorSetLayout(s.device, &set, nullptr, &layout.set), "vkCreateDescriptorSetLayout");
+    check(s.fn.CreateDescriptorSetLayout(s.device, &set, nullptr, &layout.set),
+          "vkCreateDescriptorSetLayout");
     const VkPushConstantRange range{VK_SHADER_STAGE_COMPUTE_BIT, 0, request.push_bytes};
     VkPipelineLayoutCreateInfo create{VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO};
     create.setLayoutCount = 1;
@@ -55,10 +57,12 @@ const Pipeline& Device::pipeline(const PipelineRequest& request) {
   if (request.uses_subgroups && info_.subgroup_size_control) create.stage.pNext = &required;
   create.layout = layout.pipeline;
   Pipeline pipeline{VK_NULL_HANDLE, layout, request.bindings, request.push_bytes};
-  const VkResult result = s.fn.CreateComputePipelines(s.device, s.cache, 1, &create, nullptr, &pipeline.handle);
+  const VkResult result =
+      s.fn.CreateComputePipelines(s.device, s.cache, 1, &create, nullptr, &pipeline.handle);
   s.fn.DestroyShaderModule(s.device, module, nullptr);
   if (result < 0)
-    throw Error(std::string(request.name), cat("the driver cannot compile this kernel: ", result_name(result)),
+    throw Error(std::string(request.name),
+                cat("the driver cannot compile this kernel: ", result_name(result)),
                 "update the driver; stithy doctor lists the kernels that work");
   return s.pipelines.emplace(std::move(key), pipeline).first->second;
 }

@@ -1,0 +1,23 @@
+// Barriers: where they must stand, and an independent proof that none is missing.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "engine/graph/plan.h"
+
+namespace stithy {
+
+// Sets barrier_before on every dispatch that touches bytes which a dispatch since the last barrier touched,
+// where one of the two writes. A barrier orders everything before it against everything after it.
+void place_barriers(std::vector<PlannedDispatch>& dispatches);
+
+// Two dispatches that conflict without a barrier between them.
+struct Hazard {
+  size_t earlier = 0, later = 0;  // indices of Plan::dispatches
+  std::string what;               // "write after read of arena bytes [0, 1024)"
+};
+// Compares every pair, without the bookkeeping of place_barriers. Empty: every hazard is covered.
+std::vector<Hazard> find_hazards(const Plan& plan);
+
+}  // namespace stithy

@@ -1,0 +1,302 @@
+#include "engine/graph/plan.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <map>
+#include <sstream>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "engine/core/error.h"
+#include "engine/graph/hazard.h"
+#include "engine/graph/memory.h"
+#include "engine/graph/op.h"
+#include "engine/graph/variable_state.h"
+#include "shaders/find_nan.h"
+
+namespace stithy {
+namespace {
+
+// Guard bands on both sides of every value when they are asked for.
+constexpr uint64_t kGuardBytes = 256;
+constexpr uint32_t kNanInvocations = 64;
+
+std::vector<const Node*> reachable(const std::vector<Tensor>& fetches, const std::vector<Tensor>& updates) {
+  std::vector<const Node*> nodes;
+  std::unordered_set<const Node*> seen;
+  const auto visit = [&](const Tensor& tensor) {
+    if (seen.insert(tensor.node().get()).second) nodes.push_back(tensor.node().get());
+  };
+  for (const Tensor& tensor : fetches) visit(tensor);
+  for (const Tensor& tensor : updates) visit(tensor);
+  for (size_t i = 0; i < nodes.size(); ++i)
+    for (const Tensor& x : nodes[i]->inputs) visit(x);
+  std::sort(nodes.begin(), nodes.end(), [](const Node* a, const Node* b) { return a->id < b->id; });
+  return nodes;
+}
+
+// Elements [first, last] of the storage that a view covers.
+std::pair<int64_t, int64_t> extent(const Value& value) {
+  int64_t first = value.offset, last = value.offset;
+  for (int i = 0; i < value.shape.rank(); ++i) {
+    const int64_t reach = (value.shape[i] - 1) * value.strides[i];
+    (reach < 0 ? first : last) += reach;
+  }
+  return {first, last};
+}
+
+class Planner {
+ public:
+  Planner(const ProgramOptions& options, const vk::DeviceInfo& device) : device_(device) {
+    plan_.options = options;
+  }
+
+  Plan run(const std::vector<Tensor>& fetches, const std::vector<Tensor>& updates) {
+    plan_.fetches = fetches;
+    plan_.updates = updates;
+    plan_.nodes = reachable(fetches, updates);
+    for (const Node* node : plan_.nodes)
+      if (node->kind != NodeKind::op) add_source(*node);
+    for (size_t i = 0; i < plan_.nodes.size(); ++i)
+      if (plan_.nodes[i]->kind == NodeKind::op) launch(*plan_.nodes[i], static_cast<int>(i));
+    const int end = static_cast<int>(plan_.nodes.size());
+    for (const Tensor& tensor : fetches) use(storage_of(tensor), end);
+    place();
+    resolve();
+    place_barriers(plan_.dispatches);
+    return std::move(plan_);
+  }
+
+ private:
+  using Key = std::tuple<const Node*, int, int>;  // node, output, scratch
+  static Key key_of(const Ref& ref) { return {ref.node, ref.output, ref.scratch}; }
+  static Key storage_of(const Tensor& tensor) {
+    const Value& value = tensor.node()->out(tensor.output());
+    return {value.storage_node, value.storage_output, -1};
+  }
+
+  void check_range(const Node& node, const Shape& shape, DType dtype, uint64_t bytes) const {
+    if (bytes > device_.max_storage_buffer_range)
+      throw Error(
+          node.label(),
+          cat("tensor ", dtype, " ", shape, " has ", format_bytes(bytes), ", ", device_.name,
+              " allows kernels ", format_bytes(device_.max_storage_buffer_range), " (maxStorageBufferRange)"),
+          "make the tensor smaller: a smaller batch, or split it");
+  }
+
+  // A value that lives in the arena from step `first` on.
+  void add_value(const Key& key, uint64_t bytes, int first) {
+    const uint64_t guard = plan_.options.guard ? 2 * kGuardBytes : 0;
+    places_[key] = lifetimes_.size();
+    const auto& [node, output, scratch] = key;
+    plan_.values.push_back({node, output, scratch >= 0, {-1, 0, bytes}, first, first});
+    lifetimes_.push_back({aligned(bytes) + guard, plan_.options.guard ? 0 : first,
+                          plan_.options.guard ? static_cast<int>(plan_.nodes.size()) : first});
+  }
+
+  void use(const Key& key, int step) {
+    const auto found = places_.find(key);
+    if (found == places_.end()) return;
+    for (int* last : {&lifetimes_[found->second].last, &plan_.values[found->second].last})
+      *last = std::max(*last, step);
+  }
+
+  void add_source(const Node& node) {
+    const Value& value = node.out();
+    const uint64_t bytes = storage_bytes(value);
+    check_range(node, value.shape, value.dtype, bytes);
+    const Key key{&node, 0, -1};
+    switch (node.kind) {
+      case NodeKind::input:
+        // Inputs arrive before the first step, whenever their node was built.
+        add_value(key, bytes, -1);
+        plan_.inputs.push_back({node.tensor(), {}});
+        plan_.upload_bytes += 2 * aligned(bytes);
+        break;
+      case NodeKind::constant:
+        if (constants_ < 0) constants_ = add_buffer(PlannedBuffer::Kind::constants, nullptr);
+        fixed_[key] = {constants_, plan_.constant_bytes, bytes};
+        plan_.constants.push_back({node.tensor(), fixed_[key]});
+        plan_.constant_bytes += aligned(bytes);
+        plan_.buffers[static_cast<size_t>(constants_)].bytes = plan_.constant_bytes;
+        break;
+      case NodeKind::variable: {
+        const int buffer = add_buffer(PlannedBuffer::Kind::variable, &node);
+        plan_.buffers[static_cast<size_t>(buffer)].bytes = aligned(bytes);
+        fixed_[key] = {buffer, 0, bytes};
+        plan_.variables.push_back({node.tensor(), fixed_[key]});
+        plan_.variable_bytes += aligned(bytes);
+        if (!node.variable->buffer) plan_.new_variable_bytes += aligned(bytes);
+        break;
+      }
+      case NodeKind::op: break;
+    }
+    if (plan_.options.find_nan) check_nan(node);
+  }
+
+  int add_buffer(PlannedBuffer::Kind kind, const Node* variable) {
+    plan_.buffers.push_back({kind, 0, variable});
+    return static_cast<int>(plan_.buffers.size()) - 1;
+  }
+
+  void launch(const Node& node, int step) {
+    for (const Tensor& x : node.inputs) use(storage_of(x), step);
+    if (!node.op->launch) {
+      if (node.out().storage_node == &node)
+        throw Error(node.label(), "has no kernel for this device", "use another op");
+      return;
+    }
+    for (size_t i = 0; i < node.outputs.size(); ++i) {
+      const Value& value = node.outputs[i];
+      if (value.storage_node != &node) continue;
+      const uint64_t bytes = storage_bytes(value);
+      check_range(node, value.shape, value.dtype, bytes);
+      add_value({&node, static_cast<int>(i), -1}, bytes, step);
+    }
+    Launch launch(node, device_);
+    node.op->launch(node, launch);
+    for (size_t i = 0; i < launch.scratch_bytes().size(); ++i) {
+      const uint64_t bytes = (std::max<uint64_t>(launch.scratch_bytes()[i], 1) + 15) / 16 * 16;
+      check_range(node, {static_cast<int64_t>(bytes)}, DType::u8, bytes);
+      add_value({&node, 0, static_cast<int>(i)}, bytes, step);
+    }
+    for (const PlannedCall& call : launch.calls()) {
+      if (call.call.refs.size() != call.call.kernel->bindings.size())
+        throw Error(node.label(),
+                    cat("kernel ", call.call.kernel->name, " got ", call.call.refs.size(), " buffers"));
+      plan_.dispatches.push_back({&node, call.call, call.groups, {}, false});
+    }
+    if (plan_.options.find_nan) check_nan(node);
+  }
+
+  void check_nan(const Node& node) {
+    for (size_t i = 0; i < node.outputs.size(); ++i) {
+      const Value& value = node.outputs[i];
+      if (value.dtype != DType::f32 || value.shape.numel() == 0) continue;
+      if (report_ < 0) report_ = add_buffer(PlannedBuffer::Kind::report, nullptr);
+      const auto slot = static_cast<uint32_t>(plan_.nan_checks.size());
+      plan_.nan_checks.push_back({&node, static_cast<int>(i)});
+      Launch launch(node, device_);
+      const auto count = static_cast<uint32_t>(value.shape.numel());
+      launch(shaders::find_nan{.x = launch.out(static_cast<int>(i)),
+                               .report = {nullptr, 0, kReport},
+                               .push = {.count = count, .slot = slot},
+                               .spec = {.local_size_x = kNanInvocations}},
+             launch.grid((count + kNanInvocations - 1) / kNanInvocations));
+      plan_.dispatches.push_back(
+          {&node, launch.calls().front().call, launch.calls().front().groups, {}, false});
+    }
+  }
+
+  void place() {
+    const std::vector<uint64_t> chunks =
+        pack(lifetimes_, std::min(device_.max_allocation, device_.max_buffer));
+    for (uint64_t bytes : chunks) {
+      chunk_buffers_.push_back(add_buffer(PlannedBuffer::Kind::arena, nullptr));
+      plan_.buffers.back().bytes = bytes;
+      plan_.arena_bytes += bytes;
+    }
+    for (size_t i = 0; i < lifetimes_.size(); ++i) {
+      plan_.values[i].span.buffer = chunk_buffers_[static_cast<size_t>(lifetimes_[i].chunk)];
+      plan_.values[i].span.offset = lifetimes_[i].offset + (plan_.options.guard ? kGuardBytes : 0);
+    }
+    if (report_ >= 0) {
+      plan_.buffers[static_cast<size_t>(report_)].bytes = aligned(8 * plan_.nan_checks.size());
+      plan_.arena_bytes += plan_.buffers[static_cast<size_t>(report_)].bytes;
+    }
+  }
+
+  Span span_of(const Key& key) const {
+    if (const auto found = fixed_.find(key); found != fixed_.end()) return found->second;
+    return plan_.values[places_.at(key)].span;
+  }
+
+  void resolve() {
+    for (PlannedDispatch& dispatch : plan_.dispatches)
+      for (const Ref& ref : dispatch.call.refs)
+        dispatch.spans.push_back(ref.scratch == kReport ? Span{report_, 0, 8 * plan_.nan_checks.size()}
+                                                        : span_of(key_of(ref)));
+    for (Placed& input : plan_.inputs) input.span = span_of(storage_of(input.tensor));
+    for (const Tensor& tensor : plan_.fetches) {
+      const Value& value = tensor.node()->out(tensor.output());
+      Span span = span_of(storage_of(tensor));
+      const auto [first, last] = extent(value);
+      const uint64_t size = size_of(value.dtype), begin = static_cast<uint64_t>(first) * size / 4 * 4;
+      span.bytes =
+          value.shape.numel() == 0 ? 0 : (static_cast<uint64_t>(last + 1) * size - begin + 3) / 4 * 4;
+      span.offset += begin;
+      plan_.fetch_spans.push_back(span);
+      plan_.readback_bytes += 2 * aligned(span.bytes);
+    }
+    if (report_ >= 0) plan_.readback_bytes += 2 * plan_.buffers[static_cast<size_t>(report_)].bytes;
+  }
+
+  static constexpr int kReport = -2;  // as Ref::scratch
+  const vk::DeviceInfo& device_;
+  Plan plan_;
+  std::map<Key, size_t> places_;  // into lifetimes_ and Plan::values, which go together
+  std::map<Key, Span> fixed_;
+  std::vector<Lifetime> lifetimes_;
+  std::vector<int> chunk_buffers_;
+  int constants_ = -1, report_ = -1;
+};
+
+}  // namespace
+
+uint64_t storage_bytes(const Value& value) {
+  const uint64_t bytes = static_cast<uint64_t>(value.shape.numel()) * size_of(value.dtype);
+  return (std::max<uint64_t>(bytes, 1) + 15) / 16 * 16;
+}
+
+ProgramOptions ProgramOptions::from_environment() {
+  ProgramOptions options;
+  const char* text = std::getenv("STITHY_DEBUG");
+  std::istringstream words(text ? text : "");
+  for (std::string word; std::getline(words, word, ',');) {
+    if (word == "nan")
+      options.find_nan = true;
+    else if (word == "guard")
+      options.guard = true;
+    else if (word == "submit-each")
+      options.submit_each = true;
+    else if (!word.empty())
+      throw Error("STITHY_DEBUG", cat("does not know \"", word, "\""),
+                  "use nan, guard or submit-each, joined by commas");
+  }
+  return options;
+}
+
+Plan make_plan(const std::vector<Tensor>& fetches, const std::vector<Tensor>& updates,
+               const ProgramOptions& options, const vk::DeviceInfo& device) {
+  for (const Tensor& tensor : fetches)
+    if (!tensor.defined()) throw Error(options.name, "a fetched tensor is undefined");
+  for (const Tensor& tensor : updates)
+    if (!tensor.defined()) throw Error(options.name, "an update is undefined");
+  return Planner(options, device).run(fetches, updates);
+}
+
+int Plan::barriers() const {
+  return static_cast<int>(std::count_if(dispatches.begin(), dispatches.end(),
+                                        [](const PlannedDispatch& d) { return d.barrier_before; }));
+}
+
+double Plan::flops() const {
+  double total = 0;
+  for (const Node* node : nodes) total += node_flops(*node);
+  return total;
+}
+
+std::string Plan::describe() const {
+  std::ostringstream text;
+  for (const PlannedDispatch& dispatch : dispatches) {
+    const Node& node = *dispatch.node;
+    text << (dispatch.barrier_before ? "| " : "  ") << node.label() << " [" << name_of(node.phase) << "] "
+         << (node.scope.empty() ? "-" : node.scope) << "  " << dispatch.call.kernel->name << "  "
+         << dispatch.groups.x << " x " << dispatch.groups.y << " x " << dispatch.groups.z << "  ";
+    for (const Tensor& x : node.inputs) text << x.shape();
+    text << " -> " << (node.outputs.empty() ? Shape{} : node.out().shape) << '\n';
+  }
+  return text.str();
+}
+
+}  // namespace stithy

@@ -1,0 +1,51 @@
+// Program: a planned graph, recorded once into command buffers and replayed: one submission a run.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "engine/graph/plan.h"
+
+namespace stithy {
+
+// A value for an input of the program.
+struct Feed {
+  Tensor input;
+  const Array* value = nullptr;
+};
+
+class Program {
+ public:
+  // Plans, allocates and records. Variables keep their contents and are shared by all programs that use them.
+  // Throws OutOfMemory, before anything is allocated, when the device cannot hold the plan, and what
+  // make_plan throws.
+  Program(const std::vector<Tensor>& fetches, const std::vector<Tensor>& updates = {},
+          const ProgramOptions& options = ProgramOptions::from_environment());
+  ~Program();
+  Program(Program&&) noexcept;
+  Program& operator=(Program&&) noexcept;
+
+  // Starts a run and returns its number, 1, 2, ... Copies the feeds first, while the run before may still be
+  // going on; waits only for the run before that. Every input must be fed, in its shape and dtype: else
+  // throws Error.
+  uint64_t submit(std::span<const Feed> feeds = {});
+  // Fetch `index` of a run, by default the latest; waits for it. The latest two runs can be read.
+  Array read(size_t index, uint64_t run = 0);
+  void wait();
+
+  const Plan& plan() const;
+  // Since construction: command buffers recorded, queue submissions, runs.
+  struct Counters {
+    uint64_t recordings = 0, submissions = 0, runs = 0;
+  };
+  const Counters& counters() const;
+  // After a run with ProgramOptions::guard: throws Error naming the value whose guard band was written.
+  void check_guards();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace stithy
