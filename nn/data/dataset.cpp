@@ -63,6 +63,11 @@ void InMemoryDataset::fetch(int64_t index, std::span<const std::span<std::byte>>
                   out[c].size());
 }
 
+DatasetPtr image_dataset(ImageClasses data) {
+  return std::make_shared<InMemoryDataset>(std::vector<InMemoryDataset::Source>{
+      {"image", std::move(data.images)}, {"label", std::move(data.labels), kIgnoreIndex}});
+}
+
 DatasetPtr subset(DatasetPtr dataset, std::vector<int64_t> indices) {
   return std::make_shared<Subset>(std::move(dataset), std::move(indices));
 }

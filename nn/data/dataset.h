@@ -51,6 +51,14 @@ class InMemoryDataset : public Dataset {
   int64_t size_ = 0;
 };
 
+// Images with a class each.
+struct ImageClasses {
+  Array images;  // u8 [n, height, width]
+  Array labels;  // i32 [n]
+};
+// Columns "image" (u8 [height, width]) and "label" (i32, padded by kIgnoreIndex).
+DatasetPtr image_dataset(ImageClasses data);
+
 // The items of `dataset` at `indices`, in that order. Throws Error for an index out of range.
 DatasetPtr subset(DatasetPtr dataset, std::vector<int64_t> indices);
 

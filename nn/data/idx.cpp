@@ -91,9 +91,4 @@ TrainTest load_mnist(const std::string& folder, int classes) {
   return {load_part(folder, "train", classes), load_part(folder, "t10k", classes)};
 }
 
-DatasetPtr image_dataset(ImageClasses data) {
-  return std::make_shared<InMemoryDataset>(std::vector<InMemoryDataset::Source>{
-      {"image", std::move(data.images)}, {"label", std::move(data.labels), kIgnoreIndex}});
-}
-
 }  // namespace stithy

@@ -12,10 +12,6 @@ namespace stithy {
 // types, more than 6 dimensions, and a size that does not match the dimensions.
 Array read_idx(const std::string& path);
 
-struct ImageClasses {
-  Array images;  // u8 [n, height, width]
-  Array labels;  // i32 [n]
-};
 struct TrainTest {
   ImageClasses train, test;
 };
@@ -24,8 +20,5 @@ struct TrainTest {
 // (train-images-idx3-ubyte or train-images.idx3-ubyte, with or without .gz). Throws Error when one is
 // missing, numbers of images and labels differ, or a label is not below `classes`.
 TrainTest load_mnist(const std::string& folder, int classes = 10);
-
-// Columns "image" (u8 [height, width]) and "label" (i32, padded by kIgnoreIndex).
-DatasetPtr image_dataset(ImageClasses data);
 
 }  // namespace stithy

@@ -1,0 +1,41 @@
+// Handwritten-like digits, drawn rather than downloaded: what a sample trains on where there is no data.
+// Several ways of writing each digit are turned, sheared, stretched and bent at random, then painted by a
+// brush of random width. Image i of a split is a pure function of (seed, split, i).
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "nn/data/dataset.h"
+
+namespace stithy {
+
+inline constexpr int kDigitSize = 28;
+
+enum class DigitsSplit : uint32_t { train = 0, validation = 1, test = 2 };
+
+// Paints image `index`, 28 rows of 28 bytes, white on black, and returns its digit, 0 to 9.
+int draw_digit(DigitsSplit split, int64_t index, uint64_t seed, std::span<uint8_t> image);
+
+// The first `count` images of a split, drawn by `threads` threads (0: one a core); their number changes
+// nothing. Throws Error when count is negative or above 2^31.
+ImageClasses draw_digits(DigitsSplit split, int64_t count, uint64_t seed = 0, int threads = 0);
+
+// The same images, drawn when they are fetched, with the columns of image_dataset().
+class DigitsDataset : public Dataset {
+ public:
+  DigitsDataset(DigitsSplit split, int64_t size, uint64_t seed = 0)
+      : split_(split), size_(size), seed_(seed) {}
+  int64_t size() const override { return size_; }
+  const std::vector<Column>& columns() const override { return columns_; }
+  void fetch(int64_t index, std::span<const std::span<std::byte>> out) const override;
+
+ private:
+  DigitsSplit split_;
+  int64_t size_;
+  uint64_t seed_;
+  std::vector<Column> columns_ = {{"image", {kDigitSize, kDigitSize}, DType::u8},
+                                  {"label", {}, DType::i32, kIgnoreIndex}};
+};
+
+}  // namespace stithy
