@@ -67,16 +67,6 @@ DeviceKind kind_of(VkPhysicalDeviceType type) {
   }
 }
 
-std::string why_unusable(const DeviceInfo& info, int family) {
-  if (info.api_major < 1 || (info.api_major == 1 && info.api_minor < 2))
-    return cat("speaks Vulkan ", info.api_major, ".", info.api_minor, ", 1.2 is needed: update the driver");
-  if (family < 0) return "has no compute queue";
-  if (!info.timeline_semaphore) return "has no timeline semaphores";
-  if (!info.subgroup_arithmetic || !info.subgroup_ballot)
-    return "has no subgroup arithmetic and ballot in compute shaders: update the driver";
-  return {};
-}
-
 DeviceInfo describe(VkPhysicalDevice device) {
   Instance& vk = instance();
   DeviceInfo info;
@@ -90,9 +80,9 @@ DeviceInfo describe(VkPhysicalDevice device) {
   info.api_major = VK_API_VERSION_MAJOR(basic.apiVersion);
   info.api_minor = VK_API_VERSION_MINOR(basic.apiVersion);
   info.api_patch = VK_API_VERSION_PATCH(basic.apiVersion);
-  const int family = compute_family(device, &info.timestamp_bits);
+  info.compute_queue = compute_family(device, &info.timestamp_bits) >= 0;
   if (basic.apiVersion < VK_API_VERSION_1_2) {
-    info.unusable = why_unusable(info, family);
+    info.unusable = why_unusable(info);
     return info;
   }
   const std::set<std::string> extensions = extensions_of(device);
@@ -160,7 +150,7 @@ DeviceInfo describe(VkPhysicalDevice device) {
   info.cooperative_matrix = extensions.contains("VK_KHR_cooperative_matrix");
   info.executable_properties = extensions.contains(VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME);
   info.performance_query = extensions.contains(VK_KHR_PERFORMANCE_QUERY_EXTENSION_NAME);
-  info.unusable = why_unusable(info, family);
+  info.unusable = why_unusable(info);
   return info;
 }
 
@@ -226,6 +216,16 @@ bool exiting() { return exiting_flag; }
 std::string_view name_of(DeviceKind kind) {
   constexpr std::string_view kNames[] = {"other", "integrated", "discrete", "virtual", "cpu"};
   return kNames[static_cast<size_t>(kind)];
+}
+
+std::string why_unusable(const DeviceInfo& info) {
+  if (info.api_major < 1 || (info.api_major == 1 && info.api_minor < 2))
+    return cat("speaks Vulkan ", info.api_major, ".", info.api_minor, ", 1.2 is needed: update the driver");
+  if (!info.compute_queue) return "has no compute queue";
+  if (!info.timeline_semaphore) return "has no timeline semaphores: update the driver";
+  if (!info.subgroup_arithmetic || !info.subgroup_ballot)
+    return "has no subgroup arithmetic and ballot in compute shaders: update the driver";
+  return {};
 }
 
 std::vector<DeviceInfo> list_devices() {

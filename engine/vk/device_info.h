@@ -33,15 +33,19 @@ struct DeviceInfo {
   double timestamp_period_ns = 0;
   uint32_t timestamp_bits = 0;
 
+  bool compute_queue = false, timeline_semaphore = false;
+
   // Optional features.
   bool storage_16bit = false, storage_8bit = false, arithmetic_f16 = false, arithmetic_i8 = false;
   bool memory_budget = false, cooperative_matrix = false, executable_properties = false,
        performance_query = false;
-  bool timeline_semaphore = false;
   bool preserves_signed_zero_inf_nan = false;
 
-  std::string unusable;  // why Stithy cannot train on it; empty when it can
+  std::string unusable;  // why_unusable()
   bool is_cpu() const { return kind == DeviceKind::cpu; }
 };
+
+// The reason why Stithy cannot train on such a device, to follow "it ..."; empty when it can.
+std::string why_unusable(const DeviceInfo& info);
 
 }  // namespace stithy::vk

@@ -1,10 +1,12 @@
 #include <cstdio>
+#include <limits>
 #include <map>
 #include <optional>
 
 #include "engine/core/error.h"
 #include "engine/graph/device.h"
 #include "engine/graph/kernel.h"
+#include "engine/graph/program.h"
 #include "engine/vk/device.h"
 #include "tests/harness.h"
 #include "tools/stithy/commands.h"
@@ -51,6 +53,26 @@ struct Tally {
   std::vector<std::string> failures;
 };
 
+// The NaN finder's kernel belongs to no op's row: it must find a planted NaN, and nothing in clean numbers.
+std::string test_nan_finder() {
+  const Tensor x = input("x", {300});
+  ProgramOptions options;
+  options.name = "self-test";
+  options.find_nan = true;
+  Program program({x}, {}, options);
+  Array values({300}, DType::f32);
+  const Feed feeds[] = {{x, &values}};
+  program.submit(feeds);
+  values.set(257, std::numeric_limits<double>::quiet_NaN());
+  try {
+    program.submit(feeds);
+  } catch (const Error& error) {
+    return error.message().find("[257]") == std::string::npos ? "names another element: " + error.message()
+                                                              : "";
+  }
+  return "does not see a NaN";
+}
+
 // Runs every case of every op once on the device in use, and books its verdict on the kernels that ran.
 Tally test_kernels() {
   Tally tally;
@@ -68,6 +90,14 @@ Tally test_kernels() {
       for (const std::string& failure : verdict.failures)
         tally.failures.push_back(cat(row.op, " (", test.name, "): ", failure));
     }
+  std::string failure;
+  try {
+    failure = test_nan_finder();
+  } catch (const std::exception& error) {
+    failure = error.what();
+  }
+  tally.kernels["find_nan"] = {failure.empty(), !failure.empty()};
+  if (!failure.empty()) tally.failures.push_back("find_nan: " + failure);
   return tally;
 }
 
