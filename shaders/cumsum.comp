@@ -1,0 +1,66 @@
+// y[.., i, ..] = x[.., 0, ..] + ... + x[.., i, ..], or + ... + x[.., n - 1, ..] where REVERSE, along the middle
+// axis of row-major [outer, n, inner]; a line is the n elements of one (outer, inner):
+//   cumsum_lines  an invocation walks a line alone
+//   cumsum_rows   a subgroup scans a line together, as many elements at a time as it has lanes
+// The running sum carries its rounding error along (Kahan 1965).
+#version 450
+#extension GL_GOOGLE_include_directive : require
+#extension GL_KHR_shader_subgroup_basic : require
+#extension GL_KHR_shader_subgroup_arithmetic : require
+#pragma stithy kernels cumsum_lines cumsum_rows
+#include "dtype.glsl"
+#include "grid.glsl"
+
+layout(local_size_x_id = 0) in;
+layout(constant_id = 1) const bool REVERSE = false;
+layout(push_constant) uniform Push {
+  uint lines, n, inner, x_offset;
+} push;
+layout(set = 0, binding = 0) readonly buffer X { float x[]; };
+layout(set = 0, binding = 1) writeonly buffer Y { float y[]; };
+
+struct Running {
+  float sum, error;
+};
+void include(inout Running running, float value) {
+  precise const float term = value - running.error;
+  precise const float sum = running.sum + term;
+  precise const float error = (sum - running.sum) - term;
+  running.sum = sum;
+  running.error = is_finite(sum) ? error : 0.0;
+}
+
+uint position(uint line, uint i) {
+  const uint outer = line / push.inner, at = REVERSE ? push.n - 1u - i : i;
+  return (outer * push.n + at) * push.inner + (line - outer * push.inner);
+}
+
+#ifdef KERNEL_cumsum_lines
+void main() {
+  const uint line = invocation_index();
+  if (line >= push.lines) return;
+  Running running = Running(0.0, 0.0);
+  for (uint i = 0u; i < push.n; ++i) {
+    const uint at = position(line, i);
+    include(running, x[push.x_offset + at]);
+    y[at] = running.sum;
+  }
+}
+#endif
+
+#ifdef KERNEL_cumsum_rows
+void main() {
+  const uint line = group_index();
+  if (line >= push.lines || gl_SubgroupID != 0u) return;
+  // Counted, since a subgroup may be partly filled.
+  const uint lanes = subgroupAdd(1u), lane = subgroupExclusiveAdd(1u);
+  Running running = Running(0.0, 0.0);
+  for (uint start = 0u; start < push.n; start += lanes) {
+    const uint i = start + lane;
+    const float value = i < push.n ? x[push.x_offset + position(line, i)] : 0.0;
+    const float scanned = subgroupInclusiveAdd(value), all = subgroupAdd(value);
+    if (i < push.n) y[position(line, i)] = running.sum + (scanned - running.error);
+    include(running, all);
+  }
+}
+#endif
