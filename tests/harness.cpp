@@ -1,0 +1,502 @@
+#include "tests/harness.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "engine/core/error.h"
+#include "engine/core/rng.h"
+#include "engine/graph/autograd.h"
+#include "engine/graph/op.h"
+#include "engine/graph/program.h"
+#include "engine/ops.h"
+
+namespace stithy::testing {
+
+double broadcast_at(const Reference& x, const Shape& shape, int64_t i) {
+  const int skipped = shape.rank() - x.shape.rank();
+  int64_t position = 0, stride = 1;
+  for (int axis = shape.rank() - 1; axis >= skipped; --axis) {
+    const int64_t dim = x.shape[axis - skipped];
+    if (dim != 1) position += i % shape[axis] * stride;
+    stride *= dim;
+    i /= shape[axis];
+  }
+  return x[position];
+}
+
+namespace {
+
+std::vector<Row>& registry() {
+  static std::vector<Row> rows;
+  return rows;
+}
+
+// FNV-1a, so that the values of a case depend on nothing but its names.
+uint64_t seed_of(const std::string& op, const std::string& name) {
+  uint64_t hash = 0xcbf29ce484222325u;
+  for (char c : op + '/' + name) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
+  return hash;
+}
+
+bool is_float(DType dtype) { return dtype == DType::f32 || dtype == DType::f16 || dtype == DType::bf16; }
+
+Array draw(const Argument& argument, Philox& random) {
+  Array array(argument.shape, argument.dtype);
+  const int64_t n = array.numel();
+  const bool integral = !is_float(argument.dtype);
+  const double low = argument.dtype == DType::boolean ? 0 : argument.low;
+  const double high = argument.dtype == DType::boolean ? 1 : argument.high;
+  const auto allowed = [&](double value) {
+    return std::ranges::all_of(argument.avoid,
+                               [&](double a) { return std::abs(value - a) >= argument.margin; });
+  };
+  if (argument.distinct) {
+    const double step = integral ? std::max(1.0, std::ceil(argument.margin)) : argument.margin;
+    std::vector<double> values;
+    for (int64_t k = 0; low + static_cast<double>(k) * step <= high; ++k)
+      if (const double value = low + static_cast<double>(k) * step; allowed(value)) values.push_back(value);
+    if (static_cast<int64_t>(values.size()) < n)
+      throw Error("harness", cat(n, " values at least ", step, " apart do not fit in [", low, ", ", high, "]"),
+                  "widen the range or lower the margin");
+    for (int64_t i = 0; i < n; ++i) {
+      const auto k = static_cast<size_t>(i);
+      std::swap(values[k], values[k + random.below(values.size() - k)]);
+      array.set(i, values[k]);
+    }
+    return array;
+  }
+  for (int64_t i = 0; i < n; ++i) {
+    double value = 0;
+    int tries = 0;
+    do {
+      if (++tries > 1000)
+        throw Error("harness", cat("nothing is left of [", low, ", ", high, "] by the values to avoid"));
+      value = integral ? low + static_cast<double>(random.below(static_cast<uint64_t>(high - low) + 1))
+                       : low + (high - low) * random.uniform();
+    } while (!allowed(value));
+    array.set(i, value);
+  }
+  return array;
+}
+
+Reference reference_of(const Array& array) {
+  Reference result(array.shape());
+  for (int64_t i = 0; i < result.numel(); ++i) result[i] = array.at(i);
+  return result;
+}
+
+std::string position(const Shape& shape, int64_t i) {
+  Shape index = shape;
+  for (int axis = shape.rank() - 1; axis >= 0; --axis) {
+    index[axis] = i % shape[axis];
+    i /= shape[axis];
+  }
+  return cat(index);
+}
+
+// How arguments reach the op: as they are; as a window with an odd offset whose rows stay contiguous; or as
+// every other element of a larger tensor with its axes in reverse order.
+enum class Layout : uint8_t { contiguous, window, strided };
+constexpr std::string_view kLayoutNames[] = {"contiguous", "window", "strided"};
+
+int64_t step_of(Layout layout, int axis) { return layout == Layout::strided && axis == 0 ? 2 : 1; }
+
+// The larger tensor's shape. A scalar is cut from a vector.
+Shape storage_shape(Layout layout, const Shape& shape) {
+  if (layout == Layout::contiguous) return shape;
+  if (shape.empty()) return {3};
+  Shape result = shape;
+  for (int axis = 0; axis < shape.rank(); ++axis) {
+    const int from = layout == Layout::strided ? shape.rank() - 1 - axis : axis;
+    result[axis] = shape[from] * step_of(layout, from) + 1;
+  }
+  return result;
+}
+
+// The array in its larger tensor, where all other elements are NaN or the like: reading one shows.
+Array embed(Layout layout, const Array& array) {
+  if (layout == Layout::contiguous) return array;
+  Array storage(storage_shape(layout, array.shape()), array.dtype());
+  for (int64_t i = 0; i < storage.numel(); ++i)
+    storage.set(i, is_float(array.dtype()) ? std::numeric_limits<double>::quiet_NaN() : 1e9);
+  const Shape strides = contiguous_strides(storage.shape());
+  for (int64_t i = 0; i < array.numel(); ++i) {
+    int64_t rest = i, at = array.shape().empty() ? 1 : 0;
+    for (int axis = array.shape().rank() - 1; axis >= 0; --axis) {
+      const int to = layout == Layout::strided ? array.shape().rank() - 1 - axis : axis;
+      at += (1 + rest % array.shape()[axis] * step_of(layout, axis)) * strides[to];
+      rest /= array.shape()[axis];
+    }
+    storage.set(at, array.at(i));
+  }
+  return storage;
+}
+
+Tensor cut(Layout layout, Tensor x, const Shape& shape) {
+  if (layout == Layout::contiguous) return x;
+  if (shape.empty()) return squeeze(slice(x, 0, 1, 2), 0);
+  if (layout == Layout::strided) {
+    Shape axes = shape;
+    std::iota(axes.begin(), axes.end(), 0);
+    std::reverse(axes.begin(), axes.end());
+    x = permute(x, axes);
+  }
+  for (int axis = 0; axis < shape.rank(); ++axis) {
+    const int64_t step = step_of(layout, axis);
+    x = slice(x, axis, 1, (shape[axis] - 1) * step + 2, step);
+  }
+  return x;
+}
+
+// An op that stands for sum(weights * outputs): its gradient is the weights themselves, so differentiating
+// launches no kernels but those under test. It never runs.
+std::vector<Tensor> weights_as_gradient(const Backward& b) { return b.attrs<std::vector<Tensor>>(); }
+const OpDef kWeightedSum = {.name = "harness", .gradient = weights_as_gradient};
+
+struct Graph {
+  std::vector<Tensor> inputs;  // by argument: what is fed
+  std::vector<Tensor> xs;      // the views of them that the op sees
+  std::vector<Tensor> ys, dxs;
+  std::vector<int> differentiated;  // the argument of each of dxs
+  uint64_t forward = 0, backward = 0;  // nodes with these ids and above belong to build() and its gradient
+};
+
+// What one case needs in all of its runs.
+struct Setup {
+  const std::string& op;
+  const Case& test;
+  uint64_t seed;
+  std::vector<Array> arguments;
+
+  Setup(const std::string& op_name, const Case& test_case)
+      : op(op_name), test(test_case), seed(seed_of(op_name, test_case.name)) {
+    for (const Argument& argument : test.arguments) {
+      Philox random(seed, arguments.size());
+      arguments.push_back(draw(argument, random));
+    }
+  }
+
+  Array weights(size_t output, const Shape& shape) const {
+    Philox random(seed, 1000 + output);
+    return draw({.shape = shape, .low = -1, .high = 1}, random);
+  }
+
+  // d sum(weights * ys) / d x for the x of f32; `which` receives their places among xs.
+  std::vector<Tensor> differentiate(std::span<const Tensor> ys, std::span<const Tensor> xs,
+                                    std::vector<int>* which) const {
+    std::vector<Tensor> summed, weight_tensors, wanted;
+    for (size_t i = 0; i < ys.size(); ++i) {
+      if (ys[i].dtype() != DType::f32) continue;
+      summed.push_back(ys[i]);
+      weight_tensors.emplace_back(weights(i, ys[i].shape()));
+    }
+    for (const int i : *which) wanted.push_back(xs[static_cast<size_t>(i)]);
+    if (summed.empty() || wanted.empty()) {
+      which->clear();
+      return {};
+    }
+    return gradients(make_node(kWeightedSum, weight_tensors, summed, {{Shape{}, DType::f32}}), wanted,
+                     Unreached::zero);
+  }
+
+  Graph build(Layout layout) const {
+    Graph graph;
+    for (size_t i = 0; i < arguments.size(); ++i) {
+      graph.inputs.push_back(
+          input(cat("x", i), storage_shape(layout, arguments[i].shape()), arguments[i].dtype()));
+      graph.xs.push_back(cut(layout, graph.inputs.back(), arguments[i].shape()));
+      if (test.gradient && test.arguments[i].differentiable && arguments[i].dtype() == DType::f32)
+        graph.differentiated.push_back(static_cast<int>(i));
+    }
+    graph.forward = input("mark", {}).node()->id;
+    graph.ys = test.build(graph.xs);
+    graph.backward = input("mark", {}).node()->id;
+    graph.dxs = differentiate(graph.ys, graph.xs, &graph.differentiated);
+    return graph;
+  }
+};
+
+void visit(const std::vector<Tensor>& from, const std::function<void(const Node&)>& f) {
+  std::set<const Node*> seen;
+  std::vector<const Node*> open;
+  const auto push = [&](const Tensor& t) {
+    if (seen.insert(t.node().get()).second) open.push_back(t.node().get());
+  };
+  for (const Tensor& t : from) push(t);
+  while (!open.empty()) {
+    const Node* node = open.back();
+    open.pop_back();
+    f(*node);
+    for (const Tensor& t : node->inputs) push(t);
+  }
+}
+
+std::vector<Tensor> fetches_of(const Graph& graph) {
+  std::vector<Tensor> fetches = graph.ys;
+  fetches.insert(fetches.end(), graph.dxs.begin(), graph.dxs.end());
+  return fetches;
+}
+
+// The nodes of the op that build() made, in the order of building.
+std::vector<const Node*> nodes_of(const std::string& op, const Graph& graph) {
+  std::vector<const Node*> nodes;
+  visit(graph.ys, [&](const Node& node) {
+    if (node.op && node.op->name == op && node.id > graph.forward) nodes.push_back(&node);
+  });
+  std::ranges::sort(nodes, {}, &Node::id);
+  return nodes;
+}
+
+void collect(const Plan& plan, const std::string& op, const Graph& graph, std::set<std::string>& kernels) {
+  for (const auto& dispatch : plan.dispatches) {
+    const Node& node = *dispatch.node;
+    if (node.id > graph.backward || (node.id > graph.forward && node.op && node.op->name == op))
+      kernels.emplace(dispatch.call.kernel->name);
+  }
+}
+
+struct Checker {
+  Setup setup;
+  Verdict& verdict;
+
+  void fail(const std::string& text) { verdict.failures.push_back(text); }
+
+  // Compares `device` with `expected` at `positions` (all: empty); returns the largest error.
+  double compare(const std::string& check, const Array& device, const Reference& expected, double tolerance,
+                 std::span<const int64_t> positions = {}) {
+    if (device.shape() != expected.shape) {
+      fail(cat(check, ": the shape is ", device.shape(), ", not ", expected.shape));
+      return std::numeric_limits<double>::infinity();
+    }
+    const bool exact = device.dtype() != DType::f32;
+    const int64_t n = positions.empty() ? expected.numel() : static_cast<int64_t>(positions.size());
+    const auto at = [&](int64_t k) { return positions.empty() ? k : positions[static_cast<size_t>(k)]; };
+    Array rounded({}, device.dtype());
+    double scale = 1, largest = 0;
+    if (!exact)
+      for (int64_t k = 0; k < n; ++k)
+        if (std::isfinite(expected[at(k)])) scale = std::max(scale, std::abs(expected[at(k)]));
+    int64_t worst = 0, wrong = 0;
+    for (int64_t k = 0; k < n; ++k) {
+      double want = expected[at(k)];
+      const double got = device.at(at(k));
+      if (exact) {
+        rounded.set(0, want);
+        want = rounded.item();
+      }
+      double error = 0;
+      if (std::isnan(want) || std::isnan(got))
+        error = std::isnan(want) && std::isnan(got) ? 0 : std::numeric_limits<double>::infinity();
+      else if (want != got)
+        error = exact || std::isinf(want) ? std::numeric_limits<double>::infinity()
+                                          : std::abs(got - want) / scale;
+      wrong += error > (exact ? 0 : tolerance);
+      if (error > largest) largest = error, worst = at(k);
+    }
+    if (wrong)
+      fail(cat(check, ": at ", position(expected.shape, worst), " the device gives ", device.at(worst),
+               std::isnan(device.at(worst)) ? " (memory holds NaN until it is written)" : "",
+               ", the reference ", expected[worst], "; ", wrong, " of ", n, " elements are off by more than ",
+               exact ? 0 : tolerance, ", at most ", largest));
+    return largest;
+  }
+
+  void same(const std::string& check, const Array& a, const Array& b) {
+    if (same_bytes(a, b)) return;
+    for (int64_t i = 0; i < a.numel(); ++i) {
+      const auto size = static_cast<std::ptrdiff_t>(size_of(a.dtype())), at = static_cast<std::ptrdiff_t>(i) * size;
+      if (std::equal(a.bytes().begin() + at, a.bytes().begin() + at + size, b.bytes().begin() + at)) continue;
+      return fail(cat(check, ": at ", position(a.shape(), i), " first ", a.at(i), ", then ", b.at(i)));
+    }
+  }
+
+  // Runs the program and reads its fetches; throws what check_guards() throws.
+  std::vector<Array> run(Program& program, size_t fetches, std::span<const Feed> feeds) {
+    program.submit(feeds);
+    std::vector<Array> results;
+    for (size_t i = 0; i < fetches; ++i) results.push_back(program.read(i));
+    return results;
+  }
+
+  std::vector<Array> run(const Graph& graph, Layout layout, const std::vector<Tensor>& fetches, bool guard,
+                         bool twice = false) {
+    std::vector<Array> values;
+    for (const Array& argument : setup.arguments) values.push_back(embed(layout, argument));
+    // Only what the program reads may be fed.
+    std::set<const Node*> used;
+    visit(fetches, [&](const Node& node) { used.insert(&node); });
+    std::vector<Feed> feeds;
+    for (size_t i = 0; i < values.size(); ++i)
+      if (used.contains(graph.inputs[i].node().get())) feeds.push_back({graph.inputs[i], &values[i]});
+    Program program(fetches, {}, {.guard = guard, .name = cat(setup.op, " ", setup.test.name)});
+    std::vector<Array> results = run(program, fetches.size(), feeds);
+    if (guard) {
+      collect(program.plan(), setup.op, graph, verdict.kernels);
+      try {
+        program.check_guards();
+      } catch (const Error& error) {
+        fail(cat("guard bands, ", kLayoutNames[static_cast<size_t>(layout)], ": ", error.what()));
+      }
+    }
+    // A variable moves on with every run, so a second run need not give the same.
+    const bool replayable = std::ranges::none_of(used, [](auto* n) { return n->kind == NodeKind::variable; });
+    if (twice && replayable) {
+      const std::vector<Array> again = run(program, fetches.size(), feeds);
+      for (size_t i = 0; i < results.size(); ++i) same(cat("repeatability, result ", i), results[i], again[i]);
+    }
+    return results;
+  }
+
+  // Central differences of fourth order of sum(weights * reference) at some positions of argument `which`.
+  std::vector<int64_t> sample(int which, int64_t outputs) const {
+    const int64_t n = setup.arguments[static_cast<size_t>(which)].numel();
+    const int64_t limit = n + outputs > 20000 ? 50 : 200;
+    std::vector<int64_t> positions(static_cast<size_t>(std::min(n, limit)));
+    std::iota(positions.begin(), positions.end(), 0);
+    Philox random(setup.seed, 2000 + static_cast<uint64_t>(which));
+    if (n > limit)
+      for (int64_t& p : positions) p = static_cast<int64_t>(random.below(static_cast<uint64_t>(n)));
+    return positions;
+  }
+  Reference numeric_gradient(std::vector<Reference> xs, int which, std::span<const int64_t> positions,
+                             std::span<const Array> weights) const {
+    Reference& x = xs[static_cast<size_t>(which)];
+    Reference result(x.shape);
+    for (const int64_t p : positions) {
+      const double center = x[p], h = 1e-4 * std::max(1.0, std::abs(center));
+      double total = 0;
+      for (const auto [distance, factor] : {std::pair{1, 8.0}, {-1, -8.0}, {2, -1.0}, {-2, 1.0}}) {
+        x[p] = center + distance * h;
+        const std::vector<Reference> ys = setup.test.reference(xs);
+        for (size_t i = 0; i < weights.size(); ++i)
+          for (int64_t k = 0; k < weights[i].numel(); ++k) total += factor * weights[i].at(k) * ys[i][k];
+      }
+      x[p] = center;
+      result[p] = total / (12 * h);
+    }
+    return result;
+  }
+
+  void check_composition() {
+    const Graph fused = setup.build(Layout::contiguous), composed = setup.build(Layout::contiguous);
+    const std::vector<const Node*> fused_nodes = nodes_of(setup.op, fused);
+    const std::vector<const Node*> composed_nodes = nodes_of(setup.op, composed);
+    for (size_t k = 0; k < fused_nodes.size(); ++k) {
+      const Node& node = *fused_nodes[k];
+      if (!node.op->composition) return;
+      std::vector<int> which;
+      for (size_t i = 0; setup.test.gradient && i < node.inputs.size(); ++i)
+        if (node.inputs[i].dtype() == DType::f32 &&
+            std::ranges::find(node.inputs.begin(), node.inputs.begin() + static_cast<std::ptrdiff_t>(i),
+                              node.inputs[i]) == node.inputs.begin() + static_cast<std::ptrdiff_t>(i))
+          which.push_back(static_cast<int>(i));
+      // In graphs of their own: the node may update a variable that its composition reads.
+      std::vector<Tensor> ys;
+      for (size_t i = 0; i < node.outputs.size(); ++i) ys.push_back(node.tensor(static_cast<int>(i)));
+      std::vector<Tensor> composed_ys = node.op->composition(*composed_nodes[k]);
+      if (composed_ys.size() != ys.size())
+        return fail(cat("composition: ", composed_ys.size(), " outputs instead of ", ys.size()));
+      std::vector<int> same_inputs = which;
+      const std::vector<Tensor> dxs = setup.differentiate(ys, node.inputs, &which);
+      const std::vector<Tensor> composed_dxs =
+          setup.differentiate(composed_ys, composed_nodes[k]->inputs, &same_inputs);
+      const size_t outputs = ys.size();
+      ys.insert(ys.end(), dxs.begin(), dxs.end());
+      composed_ys.insert(composed_ys.end(), composed_dxs.begin(), composed_dxs.end());
+      const std::vector<Array> a = run(fused, Layout::contiguous, ys, true);
+      const std::vector<Array> b = run(composed, Layout::contiguous, composed_ys, true);
+      for (size_t i = 0; i < a.size(); ++i)
+        compare(i < outputs ? cat("composition, output ", i)
+                            : cat("composition, gradient of input ", which[i - outputs]),
+                a[i], reference_of(b[i]),
+                4 * (i < outputs ? setup.test.tolerance : setup.test.gradient_tolerance));
+    }
+  }
+
+  void check(bool quick) {
+    std::vector<Reference> xs;
+    bool empty = false;
+    for (const Array& argument : setup.arguments) {
+      xs.push_back(reference_of(argument));
+      empty = empty || argument.numel() == 0;
+    }
+    const std::vector<Reference> expected = setup.test.reference(xs);
+    std::vector<Reference> expected_gradients;
+    std::vector<std::vector<int64_t>> positions;
+
+    for (const Layout layout : {Layout::contiguous, Layout::window, Layout::strided}) {
+      if (layout != Layout::contiguous && (quick || empty || xs.empty() || !setup.test.strided)) break;
+      const Graph graph = setup.build(layout);
+      if (nodes_of(setup.op, graph).empty()) return fail(cat("op: the graph has no node of ", setup.op));
+      if (graph.ys.size() != expected.size())
+        return fail(cat("forward: ", graph.ys.size(), " outputs, but ", expected.size(), " references"));
+      const std::string_view name = kLayoutNames[static_cast<size_t>(layout)];
+      const std::vector<Array> results = run(graph, layout, fetches_of(graph), true);
+      for (size_t i = 0; i < expected.size(); ++i)
+        verdict.forward_error =
+            std::max(verdict.forward_error, compare(cat("forward, ", name, ", output ", i), results[i],
+                                                    expected[i], setup.test.tolerance));
+
+      if (layout == Layout::contiguous && !graph.dxs.empty()) {
+        std::vector<Array> weights;
+        int64_t outputs = 0;
+        for (size_t i = 0; i < expected.size(); ++i) {
+          const bool counts = graph.ys[i].dtype() == DType::f32;
+          weights.push_back(counts ? setup.weights(i, expected[i].shape) : Array(Shape{0}, DType::f32));
+          outputs += weights.back().numel();
+        }
+        for (const int which : graph.differentiated) {
+          positions.push_back(sample(which, outputs));
+          expected_gradients.push_back(numeric_gradient(xs, which, positions.back(), weights));
+        }
+      }
+      for (size_t i = 0; i < graph.dxs.size(); ++i)
+        verdict.gradient_error = std::max(
+            verdict.gradient_error,
+            compare(cat("gradient, ", name, ", argument ", graph.differentiated[i]),
+                    results[expected.size() + i], expected_gradients[i], setup.test.gradient_tolerance,
+                    positions[i]));
+
+      if (layout != Layout::contiguous || quick) continue;
+      const Graph again = setup.build(layout);
+      const std::vector<Array> packed = run(again, layout, fetches_of(again), false, true);
+      for (size_t i = 0; i < packed.size(); ++i)
+        same(cat("repeatability, planned memory, result ", i), results[i], packed[i]);
+    }
+    check_composition();
+  }
+};
+
+}  // namespace
+
+bool add_row(Row row) {
+  registry().push_back(std::move(row));
+  return true;
+}
+
+const std::vector<Row>& rows() { return registry(); }
+
+Verdict run_case(const std::string& op, const Case& test, bool quick) {
+  Verdict verdict{.op = op, .name = test.name};
+  try {
+    Checker{Setup(op, test), verdict}.check(quick);
+  } catch (const std::exception& error) {
+    verdict.failures.push_back(cat("error: ", error.what()));
+  }
+  return verdict;
+}
+
+std::set<std::string> kernels_of(const Row& row, const vk::DeviceInfo& device) {
+  std::set<std::string> kernels;
+  for (const Case& test : row.cases)
+    for (const Layout layout : {Layout::contiguous, Layout::window, Layout::strided}) {
+      if (layout != Layout::contiguous && !test.strided) break;
+      const Graph graph = Setup(row.op, test).build(layout);
+      collect(make_plan(fetches_of(graph), {}, {}, device), row.op, graph, kernels);
+    }
+  return kernels;
+}
+
+}  // namespace stithy::testing
