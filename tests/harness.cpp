@@ -58,7 +58,8 @@ Array draw(const Argument& argument, Philox& random) {
     for (int64_t k = 0; low + static_cast<double>(k) * step <= high; ++k)
       if (const double value = low + static_cast<double>(k) * step; allowed(value)) values.push_back(value);
     if (static_cast<int64_t>(values.size()) < n)
-      throw Error("harness", cat(n, " values at least ", step, " apart do not fit in [", low, ", ", high, "]"),
+      throw Error("harness",
+                  cat(n, " values at least ", step, " apart do not fit in [", low, ", ", high, "]"),
                   "widen the range or lower the margin");
     for (int64_t i = 0; i < n; ++i) {
       const auto k = static_cast<size_t>(i);
@@ -159,7 +160,7 @@ struct Graph {
   std::vector<Tensor> inputs;  // by argument: what is fed
   std::vector<Tensor> xs;      // the views of them that the op sees
   std::vector<Tensor> ys, dxs;
-  std::vector<int> differentiated;  // the argument of each of dxs
+  std::vector<int> differentiated;     // the argument of each of dxs
   uint64_t forward = 0, backward = 0;  // nodes with these ids and above belong to build() and its gradient
 };
 
@@ -243,18 +244,28 @@ std::vector<Tensor> fetches_of(const Graph& graph) {
 std::vector<const Node*> nodes_of(const std::string& op, const Graph& graph) {
   std::vector<const Node*> nodes;
   visit(graph.ys, [&](const Node& node) {
-    if (node.op && node.op->name == op && node.id > graph.forward) nodes.push_back(&node);
+    if (node.op && node.op->name == op && node.id > graph.forward && node.id < graph.backward)
+      nodes.push_back(&node);
   });
   std::ranges::sort(nodes, {}, &Node::id);
   return nodes;
 }
 
+// True for nodes of the op, and those that its gradient built.
+bool belongs(const Node& node, const std::string& op, const Graph& graph) {
+  return node.op && node.id > graph.forward && (node.id > graph.backward || node.op->name == op);
+}
+
 void collect(const Plan& plan, const std::string& op, const Graph& graph, std::set<std::string>& kernels) {
-  for (const auto& dispatch : plan.dispatches) {
-    const Node& node = *dispatch.node;
-    if (node.id > graph.backward || (node.id > graph.forward && node.op && node.op->name == op))
-      kernels.emplace(dispatch.call.kernel->name);
-  }
+  for (const auto& dispatch : plan.dispatches)
+    if (belongs(*dispatch.node, op, graph)) kernels.emplace(dispatch.call.kernel->name);
+}
+
+std::vector<Layout> layouts_of(const Case& test, bool quick) {
+  const bool contiguous = quick || !test.strided || test.arguments.empty() ||
+                          std::ranges::any_of(test.arguments, [](auto& a) { return a.shape.numel() == 0; });
+  if (contiguous) return {Layout::contiguous};
+  return {Layout::contiguous, Layout::window, Layout::strided};
 }
 
 struct Checker {
@@ -306,7 +317,8 @@ struct Checker {
   void same(const std::string& check, const Array& a, const Array& b) {
     if (same_bytes(a, b)) return;
     for (int64_t i = 0; i < a.numel(); ++i) {
-      const auto size = static_cast<std::ptrdiff_t>(size_of(a.dtype())), at = static_cast<std::ptrdiff_t>(i) * size;
+      const auto size = static_cast<std::ptrdiff_t>(size_of(a.dtype())),
+                 at = static_cast<std::ptrdiff_t>(i) * size;
       if (std::equal(a.bytes().begin() + at, a.bytes().begin() + at + size, b.bytes().begin() + at)) continue;
       return fail(cat(check, ": at ", position(a.shape(), i), " first ", a.at(i), ", then ", b.at(i)));
     }
@@ -344,7 +356,8 @@ struct Checker {
     const bool replayable = std::ranges::none_of(used, [](auto* n) { return n->kind == NodeKind::variable; });
     if (twice && replayable) {
       const std::vector<Array> again = run(program, fetches.size(), feeds);
-      for (size_t i = 0; i < results.size(); ++i) same(cat("repeatability, result ", i), results[i], again[i]);
+      for (size_t i = 0; i < results.size(); ++i)
+        same(cat("repeatability, result ", i), results[i], again[i]);
     }
     return results;
   }
@@ -367,7 +380,7 @@ struct Checker {
     for (const int64_t p : positions) {
       const double center = x[p], h = 1e-4 * std::max(1.0, std::abs(center));
       double total = 0;
-      for (const auto [distance, factor] : {std::pair{1, 8.0}, {-1, -8.0}, {2, -1.0}, {-2, 1.0}}) {
+      for (const auto& [distance, factor] : {std::pair{1, 8.0}, {-1, -8.0}, {2, -1.0}, {-2, 1.0}}) {
         x[p] = center + distance * h;
         const std::vector<Reference> ys = setup.test.reference(xs);
         for (size_t i = 0; i < weights.size(); ++i)
@@ -417,17 +430,12 @@ struct Checker {
 
   void check(bool quick) {
     std::vector<Reference> xs;
-    bool empty = false;
-    for (const Array& argument : setup.arguments) {
-      xs.push_back(reference_of(argument));
-      empty = empty || argument.numel() == 0;
-    }
+    for (const Array& argument : setup.arguments) xs.push_back(reference_of(argument));
     const std::vector<Reference> expected = setup.test.reference(xs);
     std::vector<Reference> expected_gradients;
     std::vector<std::vector<int64_t>> positions;
 
-    for (const Layout layout : {Layout::contiguous, Layout::window, Layout::strided}) {
-      if (layout != Layout::contiguous && (quick || empty || xs.empty() || !setup.test.strided)) break;
+    for (const Layout layout : layouts_of(setup.test, quick)) {
       const Graph graph = setup.build(layout);
       if (nodes_of(setup.op, graph).empty()) return fail(cat("op: the graph has no node of ", setup.op));
       if (graph.ys.size() != expected.size())
@@ -435,9 +443,9 @@ struct Checker {
       const std::string_view name = kLayoutNames[static_cast<size_t>(layout)];
       const std::vector<Array> results = run(graph, layout, fetches_of(graph), true);
       for (size_t i = 0; i < expected.size(); ++i)
-        verdict.forward_error =
-            std::max(verdict.forward_error, compare(cat("forward, ", name, ", output ", i), results[i],
-                                                    expected[i], setup.test.tolerance));
+        verdict.forward_error = std::max(
+            verdict.forward_error,
+            compare(cat("forward, ", name, ", output ", i), results[i], expected[i], setup.test.tolerance));
 
       if (layout == Layout::contiguous && !graph.dxs.empty()) {
         std::vector<Array> weights;
@@ -454,10 +462,9 @@ struct Checker {
       }
       for (size_t i = 0; i < graph.dxs.size(); ++i)
         verdict.gradient_error = std::max(
-            verdict.gradient_error,
-            compare(cat("gradient, ", name, ", argument ", graph.differentiated[i]),
-                    results[expected.size() + i], expected_gradients[i], setup.test.gradient_tolerance,
-                    positions[i]));
+            verdict.gradient_error, compare(cat("gradient, ", name, ", argument ", graph.differentiated[i]),
+                                            results[expected.size() + i], expected_gradients[i],
+                                            setup.test.gradient_tolerance, positions[i]));
 
       if (layout != Layout::contiguous || quick) continue;
       const Graph again = setup.build(layout);
@@ -479,7 +486,8 @@ bool add_row(Row row) {
 const std::vector<Row>& rows() { return registry(); }
 
 Verdict run_case(const std::string& op, const Case& test, bool quick) {
-  Verdict verdict{.op = op, .name = test.name};
+  Verdict verdict;
+  verdict.op = op, verdict.name = test.name;
   try {
     Checker{Setup(op, test), verdict}.check(quick);
   } catch (const std::exception& error) {
@@ -488,15 +496,44 @@ Verdict run_case(const std::string& op, const Case& test, bool quick) {
   return verdict;
 }
 
+vk::DeviceInfo modest_device() {
+  vk::DeviceInfo device;
+  device.name = "Vulkan 1.2 at least";
+  device.kind = vk::DeviceKind::cpu;
+  device.api_major = 1, device.api_minor = 2;
+  device.subgroup_size = device.min_subgroup_size = device.max_subgroup_size = 8;
+  device.fixed_subgroup_size = device.subgroup_arithmetic = device.subgroup_ballot = true;
+  device.max_storage_buffer_range = uint64_t{1} << 27;
+  device.max_allocation = device.max_buffer = device.heap_bytes = uint64_t{1} << 30;
+  device.max_workgroup_invocations = 128;
+  device.max_workgroup_size = {128, 128, 64};
+  device.max_groups = {65535, 65535, 65535};
+  device.shared_memory = 16384;
+  device.max_push_constants = 128;
+  device.max_bindings = 16;
+  device.storage_alignment = 256;
+  return device;
+}
+
 std::set<std::string> kernels_of(const Row& row, const vk::DeviceInfo& device) {
   std::set<std::string> kernels;
   for (const Case& test : row.cases)
-    for (const Layout layout : {Layout::contiguous, Layout::window, Layout::strided}) {
-      if (layout != Layout::contiguous && !test.strided) break;
+    for (const Layout layout : layouts_of(test, false)) {
       const Graph graph = Setup(row.op, test).build(layout);
       collect(make_plan(fetches_of(graph), {}, {}, device), row.op, graph, kernels);
     }
   return kernels;
+}
+
+std::set<std::string> ops_of(const Row& row) {
+  std::set<std::string> ops;
+  for (const Case& test : row.cases) {
+    const Graph graph = Setup(row.op, test).build(Layout::contiguous);
+    visit(fetches_of(graph), [&](const Node& node) {
+      if (belongs(node, row.op, graph)) ops.emplace(node.op->name);
+    });
+  }
+  return ops;
 }
 
 }  // namespace stithy::testing

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "engine/graph/tensor.h"
+#include "engine/vk/device_info.h"
 
 namespace stithy::testing {
 
@@ -49,7 +50,8 @@ struct Argument {
 struct Case {
   std::string name;  // "odd sizes", "axis 1 of 3"
   std::vector<Argument> arguments;
-  // Builds the graph; outputs of f32 are checked with the tolerance, others exactly.
+  // Builds the graph; outputs of f32 are checked with the tolerance, others exactly. It is called for every
+  // run, so that each starts with fresh variables and generators: make those inside it.
   std::function<std::vector<Tensor>(std::span<const Tensor> xs)> build;
   // The same outputs in double precision.
   std::function<std::vector<Reference>(std::span<const Reference> xs)> reference;
@@ -71,14 +73,20 @@ const std::vector<Row>& rows();
 
 struct Verdict {
   std::string op, name;
-  std::vector<std::string>
-      failures;  // empty: passed. Each says which check, where, device value and reference
+  // Empty: passed. Each says which check, where, device value and reference.
+  std::vector<std::string> failures;
   double forward_error = 0, gradient_error = 0;  // as tolerance measures them
-  std::set<std::string> kernels;                 // launched by nodes of the row's op, forward and backward
+  // Launched by nodes of the row's op and by those that its gradient built.
+  std::set<std::string> kernels;
 };
 // Runs one case on the default device. `quick` leaves out strided inputs and repeatability (stithy doctor).
 Verdict run_case(const std::string& op, const Case& test, bool quick = false);
+
+// What Vulkan 1.2 promises at least, with subgroups of 8: for planning without a device.
+vk::DeviceInfo modest_device();
 // Kernels that the row's graphs, forward and backward, would launch on `device`; nothing runs.
-std::set<std::string> kernels_of(const Row& row);
+std::set<std::string> kernels_of(const Row& row, const vk::DeviceInfo& device = modest_device());
+// The ops of these graphs: the row's own and those that its gradient builds.
+std::set<std::string> ops_of(const Row& row);
 
 }  // namespace stithy::testing

@@ -1,2 +1,17 @@
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
+#define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
+
+#include <cstdio>
+
+#include "engine/vk/device.h"
+
+int main(int argc, char** argv) {
+  doctest::Context context(argc, argv);
+  const int result = context.run();
+  if (const auto count = stithy::vk::validation_messages(); count > 0) {
+    std::fprintf(stderr, "tests: %llu validation messages (each printed above)\n",
+                 static_cast<unsigned long long>(count));
+    return 1;
+  }
+  return result;
+}

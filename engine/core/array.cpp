@@ -9,10 +9,15 @@
 
 namespace stithy {
 
-Array::Array(const Shape& shape, DType dtype)
-    : shape_(shape), dtype_(dtype), bytes_(static_cast<size_t>(shape.numel()) * size_of(dtype)) {}
-
 namespace {
+
+size_t bytes_of(const Shape& shape, DType dtype) {
+  const auto count = static_cast<size_t>(shape.numel());
+  if (count > static_cast<size_t>(std::numeric_limits<std::ptrdiff_t>::max()) / size_of(dtype))
+    throw Error("array", cat("shape ", shape, " of ", dtype, " is larger than any memory"));
+  return count * size_of(dtype);
+}
+
 template <class T>
 void copy_values(const Shape& shape, std::span<const T> values, std::span<std::byte> bytes) {
   if (static_cast<int64_t>(values.size()) != shape.numel())
@@ -37,7 +42,11 @@ template <>
 bool holds<uint8_t>(DType d) {
   return d == DType::u8 || d == DType::boolean;
 }
+
 }  // namespace
+
+Array::Array(const Shape& shape, DType dtype)
+    : shape_(shape), dtype_(dtype), bytes_(bytes_of(shape, dtype)) {}
 
 Array::Array(const Shape& shape, std::span<const float> values) : Array(shape, DType::f32) {
   copy_values(shape, values, bytes_);
