@@ -10,7 +10,6 @@
 #include "engine/graph/autograd.h"
 #include "engine/graph/op.h"
 #include "engine/graph/program.h"
-#include "engine/ops.h"
 
 namespace stithy::testing {
 
@@ -97,59 +96,56 @@ std::string position(const Shape& shape, int64_t i) {
   return cat(index);
 }
 
-// How arguments reach the op: as they are; as a window with an odd offset whose rows stay contiguous; or as
-// every other element of a larger tensor with its axes in reverse order.
+// How arguments reach the op: as they are; as a window with an odd offset whose rows stay contiguous; or
+// with its axes in reverse order and every other element along the first.
 enum class Layout : uint8_t { contiguous, window, strided };
 constexpr std::string_view kLayoutNames[] = {"contiguous", "window", "strided"};
 
-int64_t step_of(Layout layout, int axis) { return layout == Layout::strided && axis == 0 ? 2 : 1; }
+const OpDef kCut = {.name = "harness_cut"};
 
-// The larger tensor's shape. A scalar is cut from a vector.
-Shape storage_shape(Layout layout, const Shape& shape) {
-  if (layout == Layout::contiguous) return shape;
-  if (shape.empty()) return {3};
-  Shape result = shape;
-  for (int axis = 0; axis < shape.rank(); ++axis) {
-    const int from = layout == Layout::strided ? shape.rank() - 1 - axis : axis;
-    result[axis] = shape[from] * step_of(layout, from) + 1;
-  }
-  return result;
-}
+// An argument as a part of a larger tensor.
+struct Cut {
+  Shape shape, storage, strides;
+  int64_t offset = 0;
 
-// The array in its larger tensor, where all other elements are NaN or the like: reading one shows.
-Array embed(Layout layout, const Array& array) {
-  if (layout == Layout::contiguous) return array;
-  Array storage(storage_shape(layout, array.shape()), array.dtype());
-  for (int64_t i = 0; i < storage.numel(); ++i)
-    storage.set(i, is_float(array.dtype()) ? std::numeric_limits<double>::quiet_NaN() : 1e9);
-  const Shape strides = contiguous_strides(storage.shape());
-  for (int64_t i = 0; i < array.numel(); ++i) {
-    int64_t rest = i, at = array.shape().empty() ? 1 : 0;
-    for (int axis = array.shape().rank() - 1; axis >= 0; --axis) {
-      const int to = layout == Layout::strided ? array.shape().rank() - 1 - axis : axis;
-      at += (1 + rest % array.shape()[axis] * step_of(layout, axis)) * strides[to];
-      rest /= array.shape()[axis];
+  Cut(Layout layout, const Shape& x) : shape(x), storage(x), strides(x) {
+    if (layout == Layout::contiguous) {
+      strides = contiguous_strides(x);
+      return;
     }
-    storage.set(at, array.at(i));
+    if (x.empty()) {
+      storage = {3};
+      offset = 1;
+      return;
+    }
+    const auto axis_in_storage = [&](int axis) {
+      return layout == Layout::strided ? x.rank() - 1 - axis : axis;
+    };
+    const auto step = [&](int axis) { return layout == Layout::strided && axis == 0 ? 2 : 1; };
+    for (int axis = 0; axis < x.rank(); ++axis) storage[axis_in_storage(axis)] = x[axis] * step(axis) + 1;
+    const Shape storage_strides = contiguous_strides(storage);
+    for (int axis = 0; axis < x.rank(); ++axis) {
+      strides[axis] = storage_strides[axis_in_storage(axis)] * step(axis);
+      offset += storage_strides[axis_in_storage(axis)];
+    }
   }
-  return storage;
-}
 
-Tensor cut(Layout layout, Tensor x, const Shape& shape) {
-  if (layout == Layout::contiguous) return x;
-  if (shape.empty()) return squeeze(slice(x, 0, 1, 2), 0);
-  if (layout == Layout::strided) {
-    Shape axes = shape;
-    std::iota(axes.begin(), axes.end(), 0);
-    std::reverse(axes.begin(), axes.end());
-    x = permute(x, axes);
+  // The larger tensor, in which all other elements are NaN or the like: reading one shows.
+  Array embed(const Array& array) const {
+    Array result(storage, array.dtype());
+    for (int64_t i = 0; i < result.numel(); ++i)
+      result.set(i, is_float(array.dtype()) ? std::numeric_limits<double>::quiet_NaN() : 1e9);
+    for (int64_t i = 0; i < array.numel(); ++i) {
+      int64_t rest = i, at = offset;
+      for (int axis = shape.rank() - 1; axis >= 0; --axis) {
+        at += rest % shape[axis] * strides[axis];
+        rest /= shape[axis];
+      }
+      result.set(at, array.at(i));
+    }
+    return result;
   }
-  for (int axis = 0; axis < shape.rank(); ++axis) {
-    const int64_t step = step_of(layout, axis);
-    x = slice(x, axis, 1, (shape[axis] - 1) * step + 2, step);
-  }
-  return x;
-}
+};
 
 // An op that stands for sum(weights * outputs): its gradient is the weights themselves, so differentiating
 // launches no kernels but those under test. It never runs.
@@ -198,16 +194,18 @@ struct Setup {
       which->clear();
       return {};
     }
-    return gradients(make_node(kWeightedSum, weight_tensors, summed, {{Shape{}, DType::f32}}), wanted,
-                     Unreached::zero);
+    const Tensor total = make_node(kWeightedSum, weight_tensors, summed, {{Shape{}, DType::f32}});
+    return gradients(total, wanted, Unreached::zero, 1.0f);
   }
 
   Graph build(Layout layout) const {
     Graph graph;
     for (size_t i = 0; i < arguments.size(); ++i) {
-      graph.inputs.push_back(
-          input(cat("x", i), storage_shape(layout, arguments[i].shape()), arguments[i].dtype()));
-      graph.xs.push_back(cut(layout, graph.inputs.back(), arguments[i].shape()));
+      const Cut cut(layout, arguments[i].shape());
+      const Tensor& whole = graph.inputs.emplace_back(input(cat("x", i), cut.storage, arguments[i].dtype()));
+      graph.xs.push_back(layout == Layout::contiguous
+                             ? whole
+                             : make_view(kCut, {}, whole, cut.shape, cut.strides, cut.offset));
       if (test.gradient && test.arguments[i].differentiable && arguments[i].dtype() == DType::f32)
         graph.differentiated.push_back(static_cast<int>(i));
     }
@@ -335,14 +333,15 @@ struct Checker {
   std::vector<Array> run(const Graph& graph, Layout layout, const std::vector<Tensor>& fetches, bool guard,
                          bool twice = false) {
     std::vector<Array> values;
-    for (const Array& argument : setup.arguments) values.push_back(embed(layout, argument));
+    for (const Array& argument : setup.arguments)
+      values.push_back(Cut(layout, argument.shape()).embed(argument));
     // Only what the program reads may be fed.
     std::set<const Node*> used;
     visit(fetches, [&](const Node& node) { used.insert(&node); });
     std::vector<Feed> feeds;
     for (size_t i = 0; i < values.size(); ++i)
       if (used.contains(graph.inputs[i].node().get())) feeds.push_back({graph.inputs[i], &values[i]});
-    Program program(fetches, {}, {.guard = guard, .name = cat(setup.op, " ", setup.test.name)});
+    Program program(fetches, {}, {.name = cat(setup.op, " ", setup.test.name), .guard = guard});
     std::vector<Array> results = run(program, fetches.size(), feeds);
     if (guard) {
       collect(program.plan(), setup.op, graph, verdict.kernels);
