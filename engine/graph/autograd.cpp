@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <unordered_set>
 
 #include "engine/graph/op.h"
@@ -27,13 +28,90 @@ std::unordered_set<const Node*> ancestors(const Node* root) {
   return seen;
 }
 
+bool is_float(DType dtype) { return dtype == DType::f32 || dtype == DType::f16 || dtype == DType::bf16; }
+
 std::string name_of_target(const Tensor& x, size_t i) {
   const Node& node = *x.node();
   return node.kind == NodeKind::op ? cat(node.label(), " ", x.shape(), " (number ", i, ")") : node.label();
 }
 
+// With `stop_at_targets` the xs count as independent of each other, as the inputs of a node are.
 std::vector<Tensor> differentiate(const Tensor& loss, std::span<const Tensor> xs, Unreached unreached,
                                   const Tensor& seed, bool stop_at_targets);
+
+// The gradients of one node by input: its op's own, or the chain rule through its composition.
+std::vector<Tensor> node_gradients(const Node& node, const std::vector<Tensor>& dys,
+                                   const std::vector<bool>& needed) {
+  if (node.op->gradient) return node.op->gradient({node, dys, needed});
+  if (!node.op->composition)
+    throw Error("gradients", cat(node.op->name, " is not differentiable"),
+                "use stop_gradient() on its input");
+  const std::vector<Tensor> ys = node.op->composition(node);
+  std::vector<Tensor> dxs(node.inputs.size());
+  for (size_t o = 0; o < ys.size(); ++o) {
+    if (!dys[o].defined()) continue;
+    const std::vector<Tensor> parts = differentiate(ys[o], node.inputs, Unreached::zero, dys[o], true);
+    for (size_t i = 0; i < dxs.size(); ++i)
+      if (needed[i]) dxs[i] = dxs[i].defined() ? provided.add(dxs[i], parts[i]) : parts[i];
+  }
+  return dxs;
+}
+
+std::vector<Tensor> differentiate(const Tensor& loss, std::span<const Tensor> xs, Unreached unreached,
+                                  const Tensor& seed, bool stop_at_targets) {
+  const std::unordered_set<const Node*> relevant = ancestors(loss.node().get());
+  std::vector<const Node*> order(relevant.begin(), relevant.end());
+  std::sort(order.begin(), order.end(), [](const Node* a, const Node* b) { return a->id < b->id; });
+
+  std::set<Key> targets;
+  for (const Tensor& x : xs) targets.insert(key_of(x));
+  std::unordered_set<const Node*> leads;  // nodes through which a target can be reached
+  const auto needs = [&](const Tensor& x) {
+    return targets.contains(key_of(x)) || leads.contains(x.node().get());
+  };
+  for (const Node* node : order)
+    if (std::any_of(node->inputs.begin(), node->inputs.end(), needs)) leads.insert(node);
+
+  const PhaseGuard backward(Phase::backward);
+  std::map<Key, Tensor> grads;
+  grads[key_of(loss)] = seed.defined() ? seed : provided.full(loss.shape(), 1.0f);
+  // In reverse order of building a node's gradients are complete when it is met.
+  for (auto it = order.rbegin(); it != order.rend(); ++it) {
+    const Node& node = **it;
+    if (!leads.contains(&node)) continue;
+    std::vector<Tensor> dys;
+    for (int i = 0; i < static_cast<int>(node.outputs.size()); ++i) {
+      const auto found = grads.find({&node, i});
+      const bool stop = stop_at_targets && targets.contains({&node, i});
+      dys.push_back(found == grads.end() || stop ? Tensor() : found->second);
+    }
+    std::vector<bool> needed;
+    for (const Tensor& x : node.inputs) needed.push_back(needs(x) && is_float(x.dtype()));
+    const bool reached = std::any_of(dys.begin(), dys.end(), [](const Tensor& dy) { return dy.defined(); });
+    if (!reached || std::find(needed.begin(), needed.end(), true) == needed.end()) continue;
+
+    const ScopeGuard scope(node.scope, true);
+    const std::vector<Tensor> dxs = node_gradients(node, dys, needed);
+    for (size_t i = 0; i < dxs.size() && i < node.inputs.size(); ++i) {
+      if (!dxs[i].defined() || !needed[i]) continue;
+      if (!(dxs[i].shape() == node.inputs[i].shape()))
+        throw Error("gradients", cat("the gradient of ", node.op->name, " for input ", i, " has shape ",
+                                     dxs[i].shape(), ", the input ", node.inputs[i].shape()));
+      Tensor& total = grads[key_of(node.inputs[i])];
+      total = total.defined() ? provided.add(total, dxs[i]) : dxs[i];
+    }
+  }
+
+  std::vector<Tensor> result;
+  for (size_t i = 0; i < xs.size(); ++i) {
+    const auto found = grads.find(key_of(xs[i]));
+    if (found == grads.end() && unreached == Unreached::error)
+      throw Error("gradients", cat("no gradient of the loss reaches ", name_of_target(xs[i], i)),
+                  "leave it out, or ask for zero gradients with Unreached::zero");
+    result.push_back(found == grads.end() ? provided.full(xs[i].shape(), 0.0f) : found->second);
+  }
+  return result;
+}
 
 }  // namespace
 
@@ -53,88 +131,4 @@ std::vector<Tensor> gradients(const Tensor& loss, std::span<const Tensor> xs, Un
   return differentiate(loss, xs, unreached, seed, false);
 }
 
-namespace {
-
-// With `stop_at_targets` the xs count as independent of each other, as the inputs of a node are.
-std::vector<Tensor> differentiate(const Tensor& loss, std::span<const Tensor> xs, Unreached unreached,
-                                  const Tensor& seed, bool stop_at_targets) {
-  const std::unordered_set<const Node*> relevant = ancestors(loss.node().get());
-  // Walks up from the loss in reverse order of building, so that a node's gradients are complete when it is
-  // met.
-  const auto later = [](const Node* a, const Node* b) { return a->id < b->id; };
-  std::vector<const Node*> order(relevant.begin(), relevant.end());
-  std::sort(order.begin(), order.end(), later);
-
-  std::map<Key, bool> targets;
-  for (const Tensor& x : xs) targets[key_of(x)] = true;
-  // A tensor's gradient is needed when it is a target or leads to one through inputs.
-  std::unordered_set<const Node*> leads;
-  const auto needs = [&](const Tensor& x) {
-    return targets.contains(key_of(x)) || leads.contains(x.node().get());
-  };
-  for (const Node* node : order)
-    for (const Tensor& x : node->inputs)
-      if (needs(x)) {
-        leads.insert(node);
-        break;
-      }
-
-  const PhaseGuard backward(Phase::backward);
-  std::map<Key, Tensor> grads;
-  grads[key_of(loss)] = seed.defined() ? seed : provided.full(loss.shape(), 1.0f);
-  for (auto it = order.rbegin(); it != order.rend(); ++it) {
-    const Node& node = **it;
-    if (!leads.contains(&node)) continue;
-    std::vector<Tensor> dys(node.outputs.size());
-    bool any = false;
-    for (size_t i = 0; i < dys.size(); ++i)
-      if (const auto found = grads.find({&node, static_cast<int>(i)});
-          found != grads.end() && !(stop_at_targets && targets.contains(found->first)))
-        dys[i] = found->second, any = true;
-    if (!any) continue;
-    std::vector<bool> wanted;
-    for (const Tensor& x : node.inputs)
-      wanted.push_back(needs(x) && x.dtype() != DType::i32 && x.dtype() != DType::boolean);
-    if (std::find(wanted.begin(), wanted.end(), true) == wanted.end()) continue;
-
-    const ScopeGuard scope(node.scope, true);
-    std::vector<Tensor> dxs;
-    if (node.op->gradient) {
-      dxs = node.op->gradient({node, dys, wanted});
-    } else if (node.op->composition) {
-      // The chain rule through the composition: its outputs stand for the node's.
-      const std::vector<Tensor> ys = node.op->composition(node);
-      dxs.resize(node.inputs.size());
-      for (size_t o = 0; o < ys.size(); ++o) {
-        if (!dys[o].defined()) continue;
-        const std::vector<Tensor> parts = differentiate(ys[o], node.inputs, Unreached::zero, dys[o], true);
-        for (size_t i = 0; i < dxs.size(); ++i)
-          if (wanted[i]) dxs[i] = dxs[i].defined() ? provided.add(dxs[i], parts[i]) : parts[i];
-      }
-    } else {
-      throw Error("gradients", cat(node.op->name, " is not differentiable"),
-                  "use stop_gradient() on its input");
-    }
-    for (size_t i = 0; i < dxs.size() && i < node.inputs.size(); ++i) {
-      if (!dxs[i].defined() || !wanted[i]) continue;
-      if (!(dxs[i].shape() == node.inputs[i].shape()))
-        throw Error("gradients", cat("the gradient of ", node.op->name, " for input ", i, " has shape ",
-                                     dxs[i].shape(), ", the input ", node.inputs[i].shape()));
-      Tensor& total = grads[key_of(node.inputs[i])];
-      total = total.defined() ? provided.add(total, dxs[i]) : dxs[i];
-    }
-  }
-
-  std::vector<Tensor> result;
-  for (size_t i = 0; i < xs.size(); ++i) {
-    const auto found = grads.find(key_of(xs[i]));
-    if (found == grads.end() && unreached == Unreached::error)
-      throw Error("gradients", cat("the loss does not depend on ", name_of_target(xs[i], i)),
-                  "leave it out, or ask for zero gradients with Unreached::zero");
-    result.push_back(found == grads.end() ? provided.full(xs[i].shape(), 0.0f) : found->second);
-  }
-  return result;
-}
-
-}  // namespace
 }  // namespace stithy
