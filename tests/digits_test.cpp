@@ -91,7 +91,7 @@ TEST_SUITE("digits") {
         }
       correct += std::min_element(away.begin(), away.end()) - away.begin() == test.labels.at(i);
     }
-    MESSAGE("nearest mean: ", correct, " of 1000");
+    CAPTURE(correct);
     CHECK(correct > 600);
     CHECK(correct < 950);
   }

@@ -1,0 +1,46 @@
+// report.html: what a run was and what came of it, in one file without external resources, for light and
+// dark screens of any width. All text is escaped.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "nn/metrics.h"
+#include "nn/run/chart.h"
+#include "nn/run/run_folder.h"
+
+namespace stithy {
+
+struct ReportPicture {
+  Array pixels;  // u8 [height, width] or [height, width, 3]
+  std::string predicted, actual;
+  double confidence = -1;  // 0 to 1; negative: not shown
+};
+
+struct ReportTable {
+  std::string title;
+  std::vector<std::string> header;
+  std::vector<std::vector<std::string>> rows;
+};
+
+struct Report {
+  std::string title, summary;                               // "mnist_mlp", "784-256-10 on an RX 7800 XT"
+  std::vector<std::pair<std::string, std::string>> result;  // shown large: {"test accuracy", "98.4 %"}
+  std::vector<Chart> charts;
+  std::optional<ConfusionMatrix> confusion;
+  std::vector<std::string> class_names;  // of the confusion matrix; empty: 0, 1, 2 ...
+  std::vector<ReportPicture> pictures;
+  std::vector<std::pair<std::string, std::string>> samples;  // {prompt or caption, generated text}
+  std::vector<ReportTable> tables;                           // layers, for one
+  Config config;
+};
+
+// A chart of the named metrics over steps; rows without a name are skipped for it.
+Chart metrics_chart(const std::vector<MetricsRow>& rows, const std::string& title,
+                    const std::vector<std::pair<std::string, std::string>>& metric_and_name);
+
+std::string render_report(const Report& report);
+void write_report(const std::string& path, const Report& report);
+
+}  // namespace stithy
