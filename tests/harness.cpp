@@ -238,20 +238,19 @@ std::vector<Tensor> fetches_of(const Graph& graph) {
   return fetches;
 }
 
-// The nodes of the op that build() made, in the order of building.
-std::vector<const Node*> nodes_of(const std::string& op, const Graph& graph) {
-  std::vector<const Node*> nodes;
-  visit(graph.ys, [&](const Node& node) {
-    if (node.op && node.op->name == op && node.id > graph.forward && node.id < graph.backward)
-      nodes.push_back(&node);
-  });
-  std::ranges::sort(nodes, {}, &Node::id);
-  return nodes;
-}
-
 // True for nodes of the op, and those that its gradient built.
 bool belongs(const Node& node, const std::string& op, const Graph& graph) {
   return node.op && node.id > graph.forward && (node.id > graph.backward || node.op->name == op);
+}
+
+// These nodes, in the order of building.
+std::vector<const Node*> nodes_of(const std::string& op, const Graph& graph) {
+  std::vector<const Node*> nodes;
+  visit(fetches_of(graph), [&](const Node& node) {
+    if (belongs(node, op, graph)) nodes.push_back(&node);
+  });
+  std::ranges::sort(nodes, {}, &Node::id);
+  return nodes;
 }
 
 void collect(const Plan& plan, const std::string& op, const Graph& graph, std::set<std::string>& kernels) {
@@ -341,7 +340,10 @@ struct Checker {
     std::vector<Feed> feeds;
     for (size_t i = 0; i < values.size(); ++i)
       if (used.contains(graph.inputs[i].node().get())) feeds.push_back({graph.inputs[i], &values[i]});
-    Program program(fetches, {}, {.name = cat(setup.op, " ", setup.test.name), .guard = guard});
+    ProgramOptions options = ProgramOptions::from_environment();
+    options.name = cat(setup.op, " ", setup.test.name);
+    options.guard = guard;
+    Program program(fetches, {}, options);
     std::vector<Array> results = run(program, fetches.size(), feeds);
     if (guard) {
       collect(program.plan(), setup.op, graph, verdict.kernels);
@@ -391,40 +393,40 @@ struct Checker {
     return result;
   }
 
+  // One node of each fused op in the graph, forward and backward, against its composition.
   void check_composition() {
     const Graph fused = setup.build(Layout::contiguous), composed = setup.build(Layout::contiguous);
-    const std::vector<const Node*> fused_nodes = nodes_of(setup.op, fused);
-    const std::vector<const Node*> composed_nodes = nodes_of(setup.op, composed);
-    for (size_t k = 0; k < fused_nodes.size(); ++k) {
-      const Node& node = *fused_nodes[k];
-      if (!node.op->composition) return;
-      std::vector<int> which;
-      for (size_t i = 0; setup.test.gradient && i < node.inputs.size(); ++i)
-        if (node.inputs[i].dtype() == DType::f32 &&
-            std::ranges::find(node.inputs.begin(), node.inputs.begin() + static_cast<std::ptrdiff_t>(i),
-                              node.inputs[i]) == node.inputs.begin() + static_cast<std::ptrdiff_t>(i))
-          which.push_back(static_cast<int>(i));
-      // In graphs of their own: the node may update a variable that its composition reads.
-      std::vector<Tensor> ys;
-      for (size_t i = 0; i < node.outputs.size(); ++i) ys.push_back(node.tensor(static_cast<int>(i)));
-      std::vector<Tensor> composed_ys = node.op->composition(*composed_nodes[k]);
-      if (composed_ys.size() != ys.size())
-        return fail(cat("composition: ", composed_ys.size(), " outputs instead of ", ys.size()));
-      std::vector<int> same_inputs = which;
-      const std::vector<Tensor> dxs = setup.differentiate(ys, node.inputs, &which);
-      const std::vector<Tensor> composed_dxs =
-          setup.differentiate(composed_ys, composed_nodes[k]->inputs, &same_inputs);
-      const size_t outputs = ys.size();
-      ys.insert(ys.end(), dxs.begin(), dxs.end());
-      composed_ys.insert(composed_ys.end(), composed_dxs.begin(), composed_dxs.end());
-      const std::vector<Array> a = run(fused, Layout::contiguous, ys, true);
-      const std::vector<Array> b = run(composed, Layout::contiguous, composed_ys, true);
-      for (size_t i = 0; i < a.size(); ++i)
-        compare(i < outputs ? cat("composition, output ", i)
-                            : cat("composition, gradient of input ", which[i - outputs]),
-                a[i], reference_of(b[i]),
-                4 * (i < outputs ? setup.test.tolerance : setup.test.gradient_tolerance));
-    }
+    const std::vector<const Node*> nodes = nodes_of(setup.op, fused), twins = nodes_of(setup.op, composed);
+    std::set<const OpDef*> done;
+    for (size_t k = 0; k < nodes.size(); ++k)
+      if (nodes[k]->op->composition && done.insert(nodes[k]->op).second)
+        check_composition(fused, *nodes[k], composed, *twins[k]);
+  }
+
+  // In graphs of their own: the node may update a variable that its composition reads.
+  void check_composition(const Graph& fused, const Node& node, const Graph& composed, const Node& twin) {
+    std::vector<int> which, twin_which;
+    for (size_t i = 0; setup.test.gradient && i < node.inputs.size(); ++i)
+      if (node.inputs[i].dtype() == DType::f32 &&
+          std::ranges::find(node.inputs, node.inputs[i]) - node.inputs.begin() == static_cast<ptrdiff_t>(i))
+        which.push_back(static_cast<int>(i));
+    twin_which = which;
+    std::vector<Tensor> ys, twin_ys = node.op->composition(twin);
+    for (size_t i = 0; i < node.outputs.size(); ++i) ys.push_back(node.tensor(static_cast<int>(i)));
+    const std::string label = cat("composition of ", node.op->name);
+    if (twin_ys.size() != ys.size())
+      return fail(cat(label, ": ", twin_ys.size(), " outputs instead of ", ys.size()));
+    const std::vector<Tensor> dxs = setup.differentiate(ys, node.inputs, &which);
+    const std::vector<Tensor> twin_dxs = setup.differentiate(twin_ys, twin.inputs, &twin_which);
+    const size_t outputs = ys.size();
+    ys.insert(ys.end(), dxs.begin(), dxs.end());
+    twin_ys.insert(twin_ys.end(), twin_dxs.begin(), twin_dxs.end());
+    const std::vector<Array> a = run(fused, Layout::contiguous, ys, true);
+    const std::vector<Array> b = run(composed, Layout::contiguous, twin_ys, true);
+    for (size_t i = 0; i < a.size(); ++i)
+      compare(
+          i < outputs ? cat(label, ", output ", i) : cat(label, ", gradient of input ", which[i - outputs]),
+          a[i], reference_of(b[i]), 4 * (i < outputs ? setup.test.tolerance : setup.test.gradient_tolerance));
   }
 
   void check(bool quick) {
@@ -436,7 +438,8 @@ struct Checker {
 
     for (const Layout layout : layouts_of(setup.test, quick)) {
       const Graph graph = setup.build(layout);
-      if (nodes_of(setup.op, graph).empty()) return fail(cat("op: the graph has no node of ", setup.op));
+      if (std::ranges::none_of(nodes_of(setup.op, graph), [&](auto* n) { return n->op->name == setup.op; }))
+        return fail(cat("op: the graph has no node of ", setup.op));
       if (graph.ys.size() != expected.size())
         return fail(cat("forward: ", graph.ys.size(), " outputs, but ", expected.size(), " references"));
       const std::string_view name = kLayoutNames[static_cast<size_t>(layout)];
@@ -528,9 +531,7 @@ std::set<std::string> ops_of(const Row& row) {
   std::set<std::string> ops;
   for (const Case& test : row.cases) {
     const Graph graph = Setup(row.op, test).build(Layout::contiguous);
-    visit(fetches_of(graph), [&](const Node& node) {
-      if (belongs(node, row.op, graph)) ops.emplace(node.op->name);
-    });
+    for (const Node* node : nodes_of(row.op, graph)) ops.emplace(node->op->name);
   }
   return ops;
 }

@@ -213,9 +213,13 @@ class Planner {
 
   void resolve() {
     for (PlannedDispatch& dispatch : plan_.dispatches)
-      for (const Ref& ref : dispatch.call.refs)
-        dispatch.spans.push_back(ref.scratch == kReport ? Span{report_, 0, 8 * plan_.nan_checks.size()}
-                                                        : span_of(key_of(ref)));
+      for (const Ref& ref : dispatch.call.refs) {
+        Span& span = dispatch.spans.emplace_back(
+            ref.scratch == kReport ? Span{report_, 0, 8 * plan_.nan_checks.size()} : span_of(key_of(ref)));
+        // Drivers drop writes beyond a binding: the guard band after a value belongs to it, so that they
+        // show.
+        if (plan_.options.guard && places_.contains(key_of(ref))) span.bytes += kGuardBytes;
+      }
     for (Placed& input : plan_.inputs) input.span = span_of(storage_of(input.tensor));
     for (const Tensor& tensor : plan_.fetches) {
       const Value& value = tensor.node()->out(tensor.output());

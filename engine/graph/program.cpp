@@ -65,6 +65,9 @@ void Program::State::allocate() {
       buffers.push_back({variable.buffer, variable.offset});
     } else {
       buffers.push_back({device->allocate(planned.bytes, vk::Memory::device, plan.options.name), 0});
+      // A kernel that reads past the end of a constant then sees NaN.
+      if (plan.options.guard && planned.kind == PlannedBuffer::Kind::constants)
+        device->write(*buffers.back().buffer, 0, std::vector<std::byte>(planned.bytes, std::byte{0xff}));
     }
   }
   for (const Placed& constant : plan.constants) {
@@ -265,6 +268,8 @@ uint64_t Program::submit(std::span<const Feed> feeds) {
 
   const size_t slot = s.counters.runs % 2;
   s.device->wait(s.serials[slot]);
+  if (s.plan.options.guard && s.upload[slot])
+    std::memset(s.upload[slot]->mapped(), 0xff, s.upload[slot]->size());  // past the ends of inputs, too
   for (size_t i = 0; i < s.values.size(); ++i) {
     const std::span<const std::byte> bytes = s.values[i]->bytes();
     if (!bytes.empty())
