@@ -285,7 +285,8 @@ const bool kRows[] = {
                                         norm_3, [](auto& v) { return p_norm(v, 3); }, kAwayFromZero)) +
                     std::vector<Case>{
                         special_case(logsumexp, {{-kInf, -kInf}, {kInf, 0}, {1000, 1000}, {-1000, -1000}},
-                                     {-kInf, kInf, 1000 + std::log(2.0), -1000 + std::log(2.0)}),
+                                     {-kInf, kInf, 1000 + std::log(2.0), -1000 + std::log(2.0)},
+                                     "logsumexp special values"),
                         gradient_at("gradient of a norm of 0", norm_2, {0, 0, 0}, {0, 0, 0}),
                         {.name = "sum_to",
                          .arguments = {{.shape = {5, 7, 29}}},
