@@ -83,9 +83,10 @@ std::vector<Case> long_cases(Op op, const Reducer& f, const Argument& values = {
   return cases;
 }
 
-Case special_case(Op op, const std::vector<Values>& rows, const Values& expected) {
+Case special_case(Op op, const std::vector<Values>& rows, const Values& expected,
+                  const std::string& name = "special values") {
   return {
-      .name = "special values",
+      .name = name,
       .build =
           [=](auto) {
             Array x({static_cast<int64_t>(rows.size()), static_cast<int64_t>(rows[0].size())}, DType::f32);
