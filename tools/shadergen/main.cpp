@@ -5,7 +5,7 @@
 //   NAME.h, NAME.cpp   a typed call per kernel; written only where they changed
 //   KERNEL.spv         one module per kernel and variant, as embedded
 //   NAME.d             the files that NAME.stamp depends on, for make and ninja
-//   NAME.stamp         touched last
+//   NAME.stamp         written last: the names of the modules
 // The shader says which kernels and variants it holds; glslang ignores both lines:
 //   #pragma stithy kernels softmax softmax_backward   each compiled with KERNEL_<name> defined
 //   #pragma stithy variants OP: exp log sqrt          each kernel compiled per value, with OP=<value> and
@@ -245,7 +245,11 @@ void generate_shader(const Options& options) {
   std::set<fs::path> inputs = {fs::absolute(options.shader).lexically_normal()};
   find_includes(options.shader, options, inputs);
   write_if_changed(options.out_dir / (stem + ".d"), depfile(stamp, inputs));
-  std::ofstream(stamp) << "";
+  std::ofstream list(stamp);
+  for (const Kernel& kernel : kernels) {
+    for (const Module& module : kernel.modules) list << module.name << "\n";
+  }
+  if (!list.flush()) throw Error(stamp.string(), "cannot be written");
 }
 
 }  // namespace

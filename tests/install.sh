@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# An installed Stithy can be found, compiled against, linked and run by a project outside of this tree.
+set -eu
+folder=$(mktemp -d "${TMPDIR:-/tmp}/stithy-install-XXXXXX")
+trap 'rm -rf "$folder"' EXIT
+prefix=$folder/prefix
+cmake --install "${STITHY_BUILD:?}" --prefix "$prefix" >"$folder/log" 2>&1 || { cat "$folder/log"; exit 1; }
+
+mkdir "$folder/user"
+cat >"$folder/user/CMakeLists.txt" <<'CMAKE'
+cmake_minimum_required(VERSION 3.22)
+project(user LANGUAGES CXX)
+find_package(Stithy 0.1 REQUIRED)
+add_executable(user main.cpp)
+target_link_libraries(user PRIVATE Stithy::nn)
+CMAKE
+cat >"$folder/user/main.cpp" <<'CPP'
+#include <cstdio>
+
+#include "engine/core/error.h"
+#include "engine/core/shape.h"
+#include "nn/file.h"
+
+int main() {
+  std::printf("%s\n", stithy::cat(stithy::Shape({2, 3})).c_str());
+  return 0;
+}
+CPP
+cmake -S "$folder/user" -B "$folder/build" -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_BUILD_TYPE=Release
+cmake --build "$folder/build"
+# The libraries must find each other by themselves.
+env -u LD_LIBRARY_PATH "$folder/build/user"
+
+# A newer minor version may break: 0.2 is not 0.1.
+sed -i 's/Stithy 0.1/Stithy 0.2/' "$folder/user/CMakeLists.txt"
+if cmake -S "$folder/user" -B "$folder/wrong" -DCMAKE_PREFIX_PATH="$prefix" >"$folder/log" 2>&1; then
+  echo "find_package(Stithy 0.2) accepted version 0.1"
+  exit 1
+fi
+grep -q 'requested version "0.2"' "$folder/log" || { cat "$folder/log"; exit 1; }
