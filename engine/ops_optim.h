@@ -10,7 +10,8 @@ namespace stithy {
 // What changes from step to step: scalars in device memory, so that a recorded program is replayed as it is.
 struct UpdateScalars {
   Tensor lr;    // f32 [], the learning rate
-  Tensor step;  // f32 or i32 [], the number of this step; the first is 1
+  Tensor step;  // f32 or i32 [], the number of this step; the first is 1. May be undefined for SGD without
+                // dampening, RMSprop, Adagrad without lr_decay, and Lion
   Tensor
       grad_scale;  // f32 [] that multiplies dw, for clipping and loss scales; undefined: 1. When it is 0 the
                    // step is skipped: parameter and state keep their values, even where dw is not finite
@@ -19,14 +20,14 @@ struct UpdateScalars {
 // The gradient that a rule sees is grad_scale * dw + l1 * sign(w) + l2 * w. `decay` is decoupled: w is first
 // multiplied by 1 - lr * decay (Loshchilov and Hutter 2019).
 struct Penalties {
-  float l1 = 0, l2 = 0, decay = 0;
+  double l1 = 0, l2 = 0, decay = 0;
 };
 
 // Formulas and defaults are those of torch.optim (2.6), except where named. All throw Error unless dw and the
 // states have w's shape, and when a state that the options call for is undefined. They return w's new value.
 
 struct SgdOptions {
-  float momentum = 0, dampening = 0;
+  double momentum = 0, dampening = 0;
   bool nesterov = false;
   Penalties penalties;
 };
@@ -35,7 +36,7 @@ Tensor sgd_update(const Variable& w, const Tensor& dw, const Variable& buffer, c
                   const SgdOptions& options = {});
 
 struct AdamOptions {
-  float beta1 = 0.9f, beta2 = 0.999f, epsilon = 1e-8f;
+  double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;
   Penalties penalties;
 };
 // Kingma and Ba 2015; AdamW with penalties.decay. With `largest_v` AMSGrad (Reddi et al. 2018).
@@ -44,7 +45,7 @@ Tensor adam_update(const Variable& w, const Tensor& dw, const Variable& m, const
                    const Variable& largest_v = {});
 
 struct NadamOptions {
-  float beta1 = 0.9f, beta2 = 0.999f, epsilon = 1e-8f, momentum_decay = 0.004f;
+  double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, momentum_decay = 0.004;
   Penalties penalties;
 };
 // Dozat 2016. `mu_product` is the value that update_mu_product() gave in this step.
@@ -56,7 +57,7 @@ Tensor update_mu_product(const Variable& mu_product, const UpdateScalars& scalar
                          const NadamOptions& options = {});
 
 struct RmspropOptions {
-  float alpha = 0.99f, epsilon = 1e-8f, momentum = 0;
+  double alpha = 0.99, epsilon = 1e-8, momentum = 0;
   bool centered = false;
   Penalties penalties;
 };
@@ -66,7 +67,7 @@ Tensor rmsprop_update(const Variable& w, const Tensor& dw, const Variable& mean_
                       const RmspropOptions& options = {});
 
 struct AdagradOptions {
-  float lr_decay = 0, epsilon = 1e-10f;
+  double lr_decay = 0, epsilon = 1e-10;
   Penalties penalties;
 };
 // Duchi et al. 2011.
@@ -74,7 +75,7 @@ Tensor adagrad_update(const Variable& w, const Tensor& dw, const Variable& sum, 
                       const AdagradOptions& options = {});
 
 struct LionOptions {
-  float beta1 = 0.9f, beta2 = 0.99f;
+  double beta1 = 0.9, beta2 = 0.99;
   Penalties penalties;
 };
 // Chen et al. 2023, algorithm 2.

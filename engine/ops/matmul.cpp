@@ -1,0 +1,207 @@
+// Matrix products.
+#include "shaders/matmul.h"
+
+#include <algorithm>
+
+#include "engine/graph/op.h"
+#include "engine/ops.h"
+
+namespace stithy {
+namespace {
+
+constexpr int kBatchDims = kMaxRank - 2;
+
+uint32_t u32(int64_t value) { return static_cast<uint32_t>(value); }
+int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// One operand as the kernel walks it: element strides along its own dimension (m or n), along k, and along
+// the batch dimensions of the product (0 where it is broadcast).
+struct Operand {
+  Ref storage;
+  int64_t offset = 0, size = 0, stride = 0, k_stride = 0;
+  std::array<int64_t, kBatchDims> batch{};
+
+  bool vec4_batches() const {
+    return std::all_of(batch.begin(), batch.end(), [](int64_t s) { return s % 4 == 0; });
+  }
+  bool vec4_along_k() const {
+    return k_stride == 1 && offset % 4 == 0 && (stride % 4 == 0 || size == 1) && vec4_batches();
+  }
+  bool vec4_along_size(int64_t k) const {
+    return stride == 1 && size % 4 == 0 && offset % 4 == 0 && (k_stride % 4 == 0 || k == 1) && vec4_batches();
+  }
+};
+
+struct Problem {
+  Operand a, b;
+  int64_t k = 0, batches = 1;
+  std::array<int64_t, kBatchDims> shape{1, 1, 1, 1};
+  int64_t c_m = 0, c_n = 1;
+};
+
+Problem problem_of(const Node& n, Launch& launch) {
+  Problem p;
+  const Shape& shape = n.out().shape;
+  const int rank = shape.rank(), batch_dims = rank - 2;
+  const auto operand = [&](int i, int own, int k_axis) {
+    const Tensor& x = n.in(i);
+    const int r = x.rank();
+    Operand o{.storage = launch.in(i),
+              .offset = x.offset(),
+              .size = x.shape()[r + own],
+              .stride = x.strides()[r + own],
+              .k_stride = x.strides()[r + k_axis]};
+    for (int d = 0; d < batch_dims; ++d) {
+      const int axis = d - batch_dims + r - 2;
+      if (axis >= 0 && x.shape()[axis] != 1)
+        o.batch[static_cast<size_t>(kBatchDims - batch_dims + d)] = x.strides()[axis];
+    }
+    return o;
+  };
+  p.a = operand(0, -2, -1);
+  p.b = operand(1, -1, -2);
+  p.k = n.in(0).shape().back();
+  p.c_m = p.b.size;
+  for (int d = 0; d < batch_dims; ++d) {
+    p.shape[static_cast<size_t>(kBatchDims - batch_dims + d)] = shape[d];
+    p.batches *= shape[d];
+  }
+  // A batch of a against one b is one tall a, where the strides allow.
+  for (size_t d = kBatchDims; d-- > 0;) {
+    if (p.shape[d] == 1) continue;
+    if (p.b.batch[d] != 0 || p.a.batch[d] != p.a.stride * p.a.size) break;
+    p.a.size *= p.shape[d];
+    p.batches /= p.shape[d];
+    p.shape[d] = 1;
+    p.a.batch[d] = 0;
+  }
+  // A narrow product is computed as its transpose: lanes lie along n, and few columns would leave most idle.
+  if (p.b.size < 32 && p.a.size > p.b.size) {
+    std::swap(p.a, p.b);
+    std::swap(p.c_m, p.c_n);
+  }
+  return p;
+}
+
+// Which kernel computes a product, and in which tiles.
+struct Tile {
+  uint32_t local_size = 256, lanes = 1, lanes_n = 16, rows = 4, cols = 4;
+  int64_t target_groups = 256;  // fewer leave the device idle
+};
+
+Tile choose_tile(const vk::DeviceInfo& device, const Problem& p) {
+  Tile tile;
+  if (device.is_cpu() && device.fixed_subgroup_size) {
+    tile.local_size = tile.lanes = tile.lanes_n = device.subgroup_size;
+    tile.rows = p.a.size == 1 ? 1 : p.a.size <= 4 ? 4 : p.a.size <= 8 ? 8 : 16;
+    tile.cols = p.b.size <= tile.lanes                                               ? 1
+                : divide_up(p.b.size, 8 * tile.lanes) * divide_up(p.a.size, 16) >= 8 ? 8
+                                                                                     : 4;
+    tile.target_groups = 16;
+  } else {
+    tile.lanes_n = p.b.size <= 16 ? 4 : 16;
+    tile.local_size = std::min(256u, device.max_workgroup_invocations);
+  }
+  return tile;
+}
+
+void launch_matmul(const Node& n, Launch& launch) {
+  const Problem p = problem_of(n, launch);
+  const int64_t count = n.out().shape.numel();
+  if (count == 0) return;
+  const Tile tile = choose_tile(launch.device(), p);
+  const int64_t groups = divide_up(p.a.size, tile.local_size / tile.lanes_n * tile.rows) *
+                         divide_up(p.b.size, tile.lanes_n * tile.cols) * p.batches;
+  // A small product of long sums is cut along k; more slices than 64 or shorter ones than 256 do not pay.
+  int64_t slices = std::clamp<int64_t>(tile.target_groups / groups, 1, std::clamp<int64_t>(p.k / 256, 1, 64));
+  const int64_t k_chunk = divide_up(divide_up(std::max<int64_t>(p.k, 1), slices), 4) * 4;
+  slices = divide_up(std::max<int64_t>(p.k, 1), k_chunk);
+
+  const auto layout = [&](const Operand& o, uint32_t width) {
+    return o.vec4_along_k() ? 1u : width % 4 == 0 && o.vec4_along_size(p.k) ? 2u : 0u;
+  };
+  const Ref c = slices == 1 ? launch.out() : launch.scratch(static_cast<uint64_t>(slices * count) * 4);
+  shaders::matmul kernel{.a = p.a.storage, .b = p.b.storage, .c = c};
+  kernel.spec = {.local_size_x = tile.local_size,
+                 .LANES = tile.lanes,
+                 .LANES_N = tile.lanes_n,
+                 .ROWS = tile.rows,
+                 .COLS = tile.cols,
+                 .A_LAYOUT = layout(p.a, tile.rows),
+                 .B_LAYOUT = layout(p.b, tile.cols),
+                 .C_VEC4 = p.c_n == 1 && p.c_m % 4 == 0 && tile.cols % 4 == 0};
+  kernel.push = {.m = u32(p.a.size),
+                 .n = u32(p.b.size),
+                 .k = u32(p.k),
+                 .a_offset = u32(p.a.offset),
+                 .a_m = u32(p.a.stride),
+                 .a_k = u32(p.a.k_stride),
+                 .b_offset = u32(p.b.offset),
+                 .b_k = u32(p.b.k_stride),
+                 .b_n = u32(p.b.stride),
+                 .c_m = u32(p.c_m),
+                 .c_n = u32(p.c_n),
+                 .k_chunk = u32(k_chunk),
+                 .batches = u32(p.batches)};
+  for (size_t d = 0; d < kBatchDims; ++d) {
+    kernel.push.shape[d] = u32(p.shape[d]);
+    kernel.push.a_batch[d] = u32(p.a.batch[d]);
+    kernel.push.b_batch[d] = u32(p.b.batch[d]);
+  }
+  launch(kernel, launch.grid(static_cast<uint64_t>(groups * slices)));
+  if (slices > 1) {
+    shaders::matmul_sum sum{.x = c, .y = launch.out()};
+    sum.push = {.count = u32(count), .slices = u32(slices)};
+    launch(sum, launch.grid(static_cast<uint64_t>(divide_up(count, sum.spec.local_size_x))));
+  }
+}
+
+std::vector<Tensor> matmul_gradient(const Backward& g) {
+  const Tensor a = g.x(0), b = g.x(1), dy = g.dy();
+  std::vector<Tensor> dxs(2);
+  if (g.needs(0)) dxs[0] = sum_to(matmul(dy, transpose(b)), a.shape());
+  if (g.needs(1)) {
+    // One long product instead of a batch of products that would be summed afterwards.
+    if (b.rank() == 2 && a.rank() > 2)
+      dxs[1] = matmul(transpose(reshape(a, {-1, a.dim(-1)})), reshape(dy, {-1, dy.dim(-1)}));
+    else
+      dxs[1] = sum_to(matmul(transpose(a), dy), b.shape());
+  }
+  return dxs;
+}
+
+double matmul_flops(const Node& n) {
+  return 2.0 * static_cast<double>(n.out().shape.numel()) * static_cast<double>(n.in(0).shape().back());
+}
+
+const OpDef& kMatmul = define_op(
+    {.name = "matmul", .launch = launch_matmul, .gradient = matmul_gradient, .flops = matmul_flops});
+
+}  // namespace
+
+Tensor matmul(const Tensor& a, const Tensor& b) {
+  for (const Tensor* x : {&a, &b}) {
+    if (x->dtype() != DType::f32)
+      throw Error("matmul", cat("an operand is ", x->dtype(), " ", x->shape(), ", but f32 is needed"),
+                  "use cast()");
+    if (x->rank() == 0)
+      throw Error("matmul", cat("cannot multiply ", a.shape(), " by ", b.shape(), ": a scalar is no matrix"),
+                  "use mul()");
+  }
+  if (a.rank() == 1) return squeeze(matmul(unsqueeze(a, 0), b), b.rank() == 1 ? 0 : -2);
+  if (b.rank() == 1) return squeeze(matmul(a, unsqueeze(b, 1)), -1);
+  if (a.dim(-1) != b.dim(-2))
+    throw Error("matmul",
+                cat("cannot multiply ", a.shape(), " by ", b.shape(), ": ", a.dim(-1), " columns meet ",
+                    b.dim(-2), " rows"),
+                a.dim(-1) == b.dim(-1) ? "transpose(b) would fit" : "");
+  const auto batch_of = [](const Tensor& x) {
+    return Shape(std::span(x.shape().begin(), static_cast<size_t>(x.rank() - 2)));
+  };
+  Shape shape = broadcast("matmul", batch_of(a), batch_of(b));
+  shape.push_back(a.dim(-2));
+  shape.push_back(b.dim(-1));
+  return make_node(kMatmul, {}, {a, b}, {{shape}});
+}
+
+}  // namespace stithy
