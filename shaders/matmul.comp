@@ -3,7 +3,7 @@
 // k advances by 4. With LANES > 1 a workgroup is one subgroup of LANES lanes, which load the block of a
 // between them and hand it out by subgroupBroadcast: on CPU drivers a load is a loop over lanes, a broadcast is
 // not (lavapipe 22.3, 512^3: 2 times faster). With LANES = 1 every invocation loads what it needs.
-// A group may take a part of k only (k_chunk, a multiple of 4) and write a slice of its own; matmul_sum adds the
+// A group may take a part of k only (k_chunk, a multiple of 4) and write a slice of its own; sum_slices adds the
 // slices in order.
 // Numerics: one fp32 sum per element and slice, k ascending.
 // Search space: LANES_N, ROWS, COLS (each 1 or a multiple of 4).
@@ -12,12 +12,9 @@
 #extension GL_EXT_control_flow_attributes : require
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_ballot : require
-#pragma stithy kernels matmul matmul_sum
+layout(local_size_x = 64, local_size_x_id = 0) in;
 #include "grid.glsl"
 
-layout(local_size_x = 64, local_size_x_id = 0) in;
-
-#ifdef KERNEL_matmul
 layout(constant_id = 1) const uint LANES = 1;
 layout(constant_id = 2) const uint LANES_N = 16;
 layout(constant_id = 3) const uint ROWS = 4;
@@ -150,18 +147,3 @@ void main() {
     }
   }
 }
-#endif
-
-#ifdef KERNEL_matmul_sum
-layout(set = 0, binding = 0) readonly buffer X { float x[]; };
-layout(set = 0, binding = 1) writeonly buffer Y { float y[]; };
-layout(push_constant) uniform Push { uint count, slices; };
-
-void main() {
-  const uint i = invocation_index();
-  if (i >= count) return;
-  float sum = x[i];
-  for (uint s = 1; s < slices; ++s) sum += x[s * count + i];
-  y[i] = sum;
-}
-#endif

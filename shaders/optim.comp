@@ -6,9 +6,8 @@
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #pragma stithy kernels sgd_update adam_update nadam_update rmsprop_update adagrad_update lion_update
-#include "grid.glsl"
-
 layout(local_size_x = 64, local_size_x_id = 0) in;
+#include "grid.glsl"
 layout(constant_id = 1) const bool STEP_I32 = false;
 
 layout(set = 0, binding = 0) readonly buffer DW { float dw[]; };

@@ -1,10 +1,10 @@
 // Matrix products.
-#include "shaders/matmul.h"
-
 #include <algorithm>
 
 #include "engine/graph/op.h"
 #include "engine/ops.h"
+#include "shaders/matmul.h"
+#include "shaders/sum_slices.h"
 
 namespace stithy {
 namespace {
@@ -150,7 +150,7 @@ void launch_matmul(const Node& n, Launch& launch) {
   }
   launch(kernel, launch.grid(static_cast<uint64_t>(groups * slices)));
   if (slices > 1) {
-    shaders::matmul_sum sum{.x = c, .y = launch.out()};
+    shaders::sum_slices sum{.x = c, .y = launch.out()};
     sum.push = {.count = u32(count), .slices = u32(slices)};
     launch(sum, launch.grid(static_cast<uint64_t>(divide_up(count, sum.spec.local_size_x))));
   }

@@ -1,11 +1,10 @@
 // The optimizers' update rules.
-#include "shaders/optim.h"
-
 #include <cmath>
 
 #include "engine/graph/op.h"
 #include "engine/ops.h"
 #include "engine/ops_optim.h"
+#include "shaders/optim.h"
 
 namespace stithy {
 namespace {

@@ -1,0 +1,61 @@
+// Rows of a table w [rows, columns] by index [count].
+//   embedding            one invocation per element: y[i, c] = w[index[i], c]; NaN for an index out of range
+//   embedding_backward   one workgroup per position i: the first position of an index adds the rows of dy of
+//                        all its positions in order, and writes the sum; dw is zero before. No atomics, so the
+//                        result is the same every time. It costs up to count * (distinct indices) reads of the
+//                        index list, shared by the lanes; positions out of range add nothing.
+#version 460
+#extension GL_GOOGLE_include_directive : require
+#extension GL_KHR_shader_subgroup_basic : require
+#extension GL_KHR_shader_subgroup_arithmetic : require
+#pragma stithy kernels embedding embedding_backward
+#include "row.glsl"
+
+layout(set = 0, binding = 0) readonly buffer Index { int index[]; };
+layout(push_constant) uniform Push { uint rows, columns, count, index_offset, x_offset; };
+
+#ifdef KERNEL_embedding
+layout(set = 0, binding = 1) readonly buffer W { float w[]; };
+layout(set = 0, binding = 2) writeonly buffer Y { float y[]; };
+
+void main() {
+  const uint i = invocation_index();
+  if (i >= count * columns) return;
+  const uint position = i / columns, column = i - position * columns;
+  const int r = index[index_offset + position];
+  float value = nan_value();
+  if (r >= 0 && r < int(rows)) value = w[x_offset + uint(r) * columns + column];
+  y[i] = value;
+}
+#endif
+
+#ifdef KERNEL_embedding_backward
+layout(set = 0, binding = 1) readonly buffer Dy { float dy[]; };
+layout(set = 0, binding = 2) buffer Dw { float dw[]; };
+
+void main() {
+  const uint i = group_index(), lane = gl_LocalInvocationID.x, lanes = gl_WorkGroupSize.x;
+  if (i >= count) return;
+  const int r = index[index_offset + i];
+  if (r < 0 || r >= int(rows)) return;
+  for (uint j = 0u; j < i; j += lanes) {
+    const bool earlier = j + lane < i && index[index_offset + min(j + lane, i)] == r;
+    if (row_max(float(earlier)) > 0.0) return;
+  }
+  const uint to = uint(r) * columns;
+  for (uint c = lane; c < columns; c += lanes) dw[to + c] = dy[x_offset + i * columns + c];
+  uint j = i + 1u;
+  while (j < count) {
+    // The first of the next `lanes` positions that has the same index.
+    const bool same = j + lane < count && index[index_offset + min(j + lane, count - 1u)] == r;
+    const uint left = uint(row_max(same ? float(lanes - lane) : 0.0));
+    if (left == 0u) {
+      j += lanes;
+      continue;
+    }
+    j += lanes - left;
+    for (uint c = lane; c < columns; c += lanes) dw[to + c] += dy[x_offset + j * columns + c];
+    ++j;
+  }
+}
+#endif

@@ -1,0 +1,17 @@
+// y = x[0] + x[1] + ... of x [slices, count], in order. One invocation makes one element.
+#version 460
+#extension GL_GOOGLE_include_directive : require
+layout(local_size_x = 64, local_size_x_id = 0) in;
+#include "grid.glsl"
+
+layout(set = 0, binding = 0) readonly buffer X { float x[]; };
+layout(set = 0, binding = 1) writeonly buffer Y { float y[]; };
+layout(push_constant) uniform Push { uint count, slices; };
+
+void main() {
+  const uint i = invocation_index();
+  if (i >= count) return;
+  float sum = x[i];
+  for (uint s = 1u; s < slices; ++s) sum += x[s * count + i];
+  y[i] = sum;
+}
