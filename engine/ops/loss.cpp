@@ -49,13 +49,14 @@ void launch_cross_entropy(const Node& n, Launch& launch) {
   kernel.row_weight = launch.scratch(bytes);
   launch_rows(launch, kernel, size.rows, size.columns);
   if (!reduced) return;
-  launch_rows(launch,
-              shaders::cross_entropy_total{.row_loss = kernel.loss,
-                                           .row_weight = kernel.row_weight,
-                                           .loss = launch.out(0),
-                                           .divisor = launch.out(2),
-                                           .push = {.rows = size.rows, .mean = o.reduction == Reduction::mean}},
-              1, size.rows);
+  launch_rows(
+      launch,
+      shaders::cross_entropy_total{.row_loss = kernel.loss,
+                                   .row_weight = kernel.row_weight,
+                                   .loss = launch.out(0),
+                                   .divisor = launch.out(2),
+                                   .push = {.rows = size.rows, .mean = o.reduction == Reduction::mean}},
+      1, size.rows);
 }
 
 // The backward op's inputs: logits, targets, class weights where there are any, then lse, dy, divisor.
@@ -105,20 +106,20 @@ Tensor total_weight(const Node& n) {
   return sum(where(hot.ignored, 0.0f, sum(o.weighted ? hot.rows * n.in(2) : hot.rows, {-1})));
 }
 
-const OpDef& kCrossEntropyBackward = define_op(
-    {.name = "cross_entropy_backward",
-     .dtypes = "f32 i32",
-     .launch = launch_cross_entropy_backward,
-     .flops = [](const Node& n) { return 6.0 * static_cast<double>(n.out().shape.numel()); },
-     .composition = [](const Node& n) -> std::vector<Tensor> {
-       const CrossEntropy& o = n.attrs<CrossEntropy>();
-       const int lse = o.weighted ? 3 : 2;
-       const Tensor q = stop_gradient(weighted_targets(n));
-       Tensor g = n.in(lse + 1);
-       if (o.reduction == Reduction::mean) g = g / n.in(lse + 2);
-       if (o.reduction == Reduction::none) g = unsqueeze(g, -1);
-       return {g * (exp(n.in(0) - unsqueeze(n.in(lse), -1)) * sum(q, {-1}, true) - q)};
-     }});
+const OpDef& kCrossEntropyBackward =
+    define_op({.name = "cross_entropy_backward",
+               .dtypes = "f32 i32",
+               .launch = launch_cross_entropy_backward,
+               .flops = [](const Node& n) { return 6.0 * static_cast<double>(n.out().shape.numel()); },
+               .composition = [](const Node& n) -> std::vector<Tensor> {
+                 const CrossEntropy& o = n.attrs<CrossEntropy>();
+                 const int lse = o.weighted ? 3 : 2;
+                 const Tensor q = stop_gradient(weighted_targets(n));
+                 Tensor g = n.in(lse + 1);
+                 if (o.reduction == Reduction::mean) g = g / n.in(lse + 2);
+                 if (o.reduction == Reduction::none) g = unsqueeze(g, -1);
+                 return {g * (exp(n.in(0) - unsqueeze(n.in(lse), -1)) * sum(q, {-1}, true) - q)};
+               }});
 
 std::vector<Tensor> cross_entropy_gradient(const Backward& b) {
   const CrossEntropy& o = b.attrs<CrossEntropy>();
@@ -146,21 +147,21 @@ std::vector<Tensor> cross_entropy_gradient(const Backward& b) {
   return dxs;
 }
 
-const OpDef& kCrossEntropy = define_op(
-    {.name = "cross_entropy",
-     .dtypes = "f32 i32",
-     .launch = launch_cross_entropy,
-     .gradient = cross_entropy_gradient,
-     .flops = [](const Node& n) { return 6.0 * static_cast<double>(n.in(0).numel()); },
-     .composition = [](const Node& n) -> std::vector<Tensor> {
-       const CrossEntropy& o = n.attrs<CrossEntropy>();
-       const Tensor lse = logsumexp(n.in(0), {-1});
-       const Tensor q = weighted_targets(n);
-       const Tensor rows = sum(q * (unsqueeze(lse, -1) - n.in(0)), {-1});
-       if (o.reduction == Reduction::none) return {rows, lse};
-       const Tensor divisor = total_weight(n);
-       return {o.reduction == Reduction::mean ? sum(rows) / divisor : sum(rows), lse, divisor};
-     }});
+const OpDef& kCrossEntropy =
+    define_op({.name = "cross_entropy",
+               .dtypes = "f32 i32",
+               .launch = launch_cross_entropy,
+               .gradient = cross_entropy_gradient,
+               .flops = [](const Node& n) { return 6.0 * static_cast<double>(n.in(0).numel()); },
+               .composition = [](const Node& n) -> std::vector<Tensor> {
+                 const CrossEntropy& o = n.attrs<CrossEntropy>();
+                 const Tensor lse = logsumexp(n.in(0), {-1});
+                 const Tensor q = weighted_targets(n);
+                 const Tensor rows = sum(q * (unsqueeze(lse, -1) - n.in(0)), {-1});
+                 if (o.reduction == Reduction::none) return {rows, lse};
+                 const Tensor divisor = total_weight(n);
+                 return {o.reduction == Reduction::mean ? sum(rows) / divisor : sum(rows), lse, divisor};
+               }});
 
 }  // namespace
 
@@ -168,15 +169,17 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& targets, const CrossEnt
   require_dtype("cross_entropy", logits, {DType::f32});
   require_dtype("cross_entropy", targets, {DType::i32, DType::f32});
   if (logits.rank() == 0 || logits.dim(-1) == 0)
-    throw Error("cross_entropy", cat("the logits' shape ", logits.shape(), " has no classes on its last axis"));
+    throw Error("cross_entropy",
+                cat("the logits' shape ", logits.shape(), " has no classes on its last axis"));
   const int64_t classes = logits.dim(-1);
   Shape rows = logits.shape();
   rows.erase(rows.rank() - 1);
   const bool indices = targets.dtype() == DType::i32;
   if (targets.shape() != (indices ? rows : logits.shape()))
-    throw Error("cross_entropy",
-                cat("targets of ", targets.dtype(), " ", targets.shape(), " do not fit logits ", logits.shape()),
-                cat("give class indices, i32 ", rows, ", or probabilities, f32 ", logits.shape()));
+    throw Error(
+        "cross_entropy",
+        cat("targets of ", targets.dtype(), " ", targets.shape(), " do not fit logits ", logits.shape()),
+        cat("give class indices, i32 ", rows, ", or probabilities, f32 ", logits.shape()));
   if (!(options.label_smoothing >= 0 && options.label_smoothing <= 1))
     throw Error("cross_entropy", cat("label_smoothing ", options.label_smoothing, " is not in [0, 1]"));
   CrossEntropy attributes{options.label_smoothing, options.ignore_index, options.reduction, false};

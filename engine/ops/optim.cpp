@@ -1,9 +1,11 @@
-// The optimizers' update rules.
+// In-place updates of variables: assign, and the optimizers' rules.
 #include <cmath>
 
 #include "engine/graph/op.h"
 #include "engine/ops.h"
+#include "engine/ops/elements.h"
 #include "engine/ops_optim.h"
+#include "shaders/copy.h"
 #include "shaders/optim.h"
 
 namespace stithy {
@@ -138,6 +140,24 @@ const OpDef& kAdagrad =
     define_op({.name = "adagrad_update", .launch = launch_adagrad, .flops = update_flops<10>});
 const OpDef& kLion = define_op({.name = "lion_update", .launch = launch_lion, .flops = update_flops<12>});
 
+// Inputs: the variable, the value.
+void launch_assign(const Node& n, Launch& launch) {
+  const Elements e = walk_elements(n.out().shape, {operand(n.in(1))});
+  const auto dtype = static_cast<uint32_t>(n.out().dtype);
+  launch_elements(
+      launch,
+      shaders::copy{
+          .x = launch.in(1),
+          .y = launch.out(),
+          .push = {.count = e.count, .x_offset = e[0].offset, .shape = e.shape, .x_strides = e[0].strides},
+          .spec = {.DIMS = e.dims, .X_MODE = e[0].mode, .X_DTYPE = dtype, .Y_DTYPE = dtype}},
+      e.count);
+}
+const OpDef& kAssign = define_op({.name = "assign",
+                                  .dtypes = "f32 f16 bf16 i32 u8 bool",
+                                  .launch = launch_assign,
+                                  .flops = update_flops<0>});
+
 Tensor scalar_of(std::string_view op, std::string_view what, const Tensor& x, bool integer = false) {
   if (x.numel() != 1 || !(x.dtype() == DType::f32 || (integer && x.dtype() == DType::i32)))
     throw Error(std::string(op), cat(what, " is ", x.dtype(), " ", x.shape(),
@@ -184,6 +204,17 @@ Tensor make_rule(const OpDef& op, const Options& options, const Variable& w, con
 }
 
 }  // namespace
+
+Tensor assign(const Variable& variable, const Tensor& value) {
+  if (value.shape() != variable.shape() || value.dtype() != variable.dtype())
+    throw Error("assign",
+                cat("a value of ", value.dtype(), " ", value.shape(), " does not fit the variable '",
+                    variable.name(), "', ", variable.dtype(), " ", variable.shape()),
+                "use expand() or cast()");
+  // A transposed view of the variable itself would be overwritten while it is read.
+  const bool own = value.node()->out(value.output()).storage_node == variable.tensor().node().get();
+  return make_update(kAssign, {}, {variable.tensor(), own ? contiguous(value) : value});
+}
 
 Tensor sgd_update(const Variable& w, const Tensor& dw, const Variable& buffer, const UpdateScalars& scalars,
                   const SgdOptions& options) {
