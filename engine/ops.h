@@ -167,7 +167,7 @@ Tensor dropout(const Tensor& x, float p,
 struct CrossEntropyOptions {
   float label_smoothing = 0;
   int32_t ignore_index = -100;  // targets of this value count for nothing
-  Tensor class_weights;         // [classes], or undefined
+  Tensor class_weights;         // [classes], or undefined; no gradient flows to them
   enum class Reduction : uint8_t { mean, sum, none } reduction = Reduction::mean;
 };
 // Softmax and cross entropy in one. logits [..., c]; targets i32 [...] or probabilities f32 [..., c]. The

@@ -91,7 +91,7 @@ Hot hot_targets(const Node& n) {
 Tensor weighted_targets(const Node& n) {
   const CrossEntropy& o = n.attrs<CrossEntropy>();
   const int64_t classes = n.in(0).dim(-1);
-  const Tensor weights = o.weighted ? n.in(2) : ones({classes});
+  const Tensor weights = o.weighted ? stop_gradient(n.in(2)) : ones({classes});
   const float even = o.smoothing / static_cast<float>(classes);
   if (has_probabilities(n)) return weights * (n.in(1) * (1 - o.smoothing) + even);
   const Hot hot = hot_targets(n);
@@ -103,7 +103,7 @@ Tensor total_weight(const Node& n) {
   const CrossEntropy& o = n.attrs<CrossEntropy>();
   if (has_probabilities(n)) return full({}, static_cast<float>(rows_of(n.in(0).shape()).rows));
   const Hot hot = hot_targets(n);
-  return sum(where(hot.ignored, 0.0f, sum(o.weighted ? hot.rows * n.in(2) : hot.rows, {-1})));
+  return sum(where(hot.ignored, 0.0f, sum(o.weighted ? hot.rows * stop_gradient(n.in(2)) : hot.rows, {-1})));
 }
 
 const OpDef& kCrossEntropyBackward =
@@ -114,7 +114,7 @@ const OpDef& kCrossEntropyBackward =
                .composition = [](const Node& n) -> std::vector<Tensor> {
                  const CrossEntropy& o = n.attrs<CrossEntropy>();
                  const int lse = o.weighted ? 3 : 2;
-                 const Tensor q = stop_gradient(weighted_targets(n));
+                 const Tensor q = weighted_targets(n);
                  Tensor g = n.in(lse + 1);
                  if (o.reduction == Reduction::mean) g = g / n.in(lse + 2);
                  if (o.reduction == Reduction::none) g = unsqueeze(g, -1);

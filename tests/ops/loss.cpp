@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "engine/core/error.h"
 #include "engine/ops.h"
 
 namespace stithy::testing {

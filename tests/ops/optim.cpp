@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+#include "engine/core/error.h"
+#include "engine/graph/node.h"
 #include "engine/ops.h"
 #include "engine/ops_optim.h"
 
