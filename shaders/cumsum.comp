@@ -30,18 +30,20 @@ void include(inout Running running, float value) {
   running.error = is_finite(sum) ? error : 0.0;
 }
 
-uint position(uint line, uint i) {
-  const uint outer = line / push.inner, at = REVERSE ? push.n - 1u - i : i;
-  return (outer * push.n + at) * push.inner + (line - outer * push.inner);
+uint first_of(uint line) {
+  const uint outer = line / push.inner;
+  return outer * push.n * push.inner + (line - outer * push.inner);
 }
+uint step_to(uint i) { return (REVERSE ? push.n - 1u - i : i) * push.inner; }
 
 #ifdef KERNEL_cumsum_lines
 void main() {
   const uint line = invocation_index();
   if (line >= push.lines) return;
+  const uint first = first_of(line);
   Running running = Running(0.0, 0.0);
   for (uint i = 0u; i < push.n; ++i) {
-    const uint at = position(line, i);
+    const uint at = first + step_to(i);
     include(running, x[push.x_offset + at]);
     y[at] = running.sum;
   }
@@ -54,12 +56,13 @@ void main() {
   if (line >= push.lines || gl_SubgroupID != 0u) return;
   // Counted, since a subgroup may be partly filled.
   const uint lanes = subgroupAdd(1u), lane = subgroupExclusiveAdd(1u);
+  const uint first = first_of(line);
   Running running = Running(0.0, 0.0);
   for (uint start = 0u; start < push.n; start += lanes) {
     const uint i = start + lane;
-    const float value = i < push.n ? x[push.x_offset + position(line, i)] : 0.0;
+    const float value = i < push.n ? x[push.x_offset + first + step_to(i)] : 0.0;
     const float scanned = subgroupInclusiveAdd(value), all = subgroupAdd(value);
-    if (i < push.n) y[position(line, i)] = running.sum + (scanned - running.error);
+    if (i < push.n) y[first + step_to(i)] = running.sum + (scanned - running.error);
     include(running, all);
   }
 }

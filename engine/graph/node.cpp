@@ -11,7 +11,14 @@ namespace {
 thread_local std::string scope_path;
 thread_local Phase phase_now = Phase::forward;
 
+// Kernels count elements in 32 bits.
+void require_countable(std::string_view what, const Shape& shape) {
+  if (shape.numel() > int64_t{0xffffffff})
+    throw Error(std::string(what), cat("shape ", shape, " has 2^32 elements or more"), "split the tensor");
+}
+
 std::shared_ptr<Node> source(NodeKind kind, const Shape& shape, DType dtype) {
+  require_countable("tensor", shape);
   auto node = std::make_shared<Node>();
   node->kind = kind;
   node->outputs.push_back({shape, dtype, contiguous_strides(shape), 0, node.get(), 0});
@@ -85,6 +92,7 @@ Tensor make_node(const OpDef& op, std::any attributes, std::vector<Tensor> input
   node->op = &op;
   node->attributes = std::move(attributes);
   node->inputs = std::move(inputs);
+  for (const Output& output : outputs) require_countable(op.name, output.shape);
   for (size_t i = 0; i < outputs.size(); ++i)
     node->outputs.push_back({outputs[i].shape, outputs[i].dtype, contiguous_strides(outputs[i].shape), 0,
                              node.get(), static_cast<int>(i)});
@@ -93,6 +101,7 @@ Tensor make_node(const OpDef& op, std::any attributes, std::vector<Tensor> input
 
 Tensor make_view(const OpDef& op, std::any attributes, const Tensor& input, const Shape& shape,
                  const Shape& strides, int64_t offset) {
+  require_countable(op.name, shape);
   auto node = std::make_shared<Node>();
   node->op = &op;
   node->attributes = std::move(attributes);

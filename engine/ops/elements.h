@@ -1,6 +1,7 @@
 // How the kernels of pointwise ops and copies walk strided tensors: the host side of shaders/elements.glsl.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <initializer_list>
 #include <string_view>
@@ -38,7 +39,8 @@ void merge_dimensions(Shape& shape, std::span<Shape> strides);
 // Adds a call of a kernel whose invocations make four of `count` elements each.
 template <class Kernel>
 void launch_elements(Launch& launch, Kernel kernel, uint32_t count) {
-  kernel.spec.local_size_x = launch.device().is_cpu() ? 64 : 256;
+  kernel.spec.local_size_x =
+      launch.device().is_cpu() ? 64 : std::min(256u, launch.device().max_workgroup_invocations);
   const uint64_t invocations = (uint64_t{count} + 3) / 4;
   launch(kernel, launch.grid((invocations + kernel.spec.local_size_x - 1) / kernel.spec.local_size_x));
 }

@@ -98,6 +98,15 @@ const OpDef& kConcat = define_op({.name = "concat",
                                       },
                                   .flops = no_flops});
 
+// One node that shows all parts, so that their gradients are joined once instead of padded and added up.
+const OpDef& kSplit =
+    define_op({.name = "split", .dtypes = "f32 f16 bf16 i32 u8 bool", .gradient = [](const Backward& b) {
+                 Gradients parts = b.dys;
+                 for (size_t i = 0; i < parts.size(); ++i)
+                   if (!parts[i].defined()) parts[i] = cast(zeros(b.node.outputs[i].shape), b.x().dtype());
+                 return Gradients{concat(parts, b.attrs<int>())};
+               }});
+
 }  // namespace
 
 Tensor place(const Tensor& x, const Shape& shape, const Region& region, float value) {
@@ -166,10 +175,22 @@ std::vector<Tensor> split(const Tensor& x, std::span<const int64_t> sizes, int64
   }
   if (begin != x.shape()[d])
     throw Error("split", cat("sizes add up to ", begin, ", axis ", axis, " of ", x.shape(), " does not"));
+  if (sizes.size() == 1) return {x};
   std::vector<Tensor> parts;
   begin = 0;
   for (int64_t size : sizes) {
-    parts.push_back(slice(x, d, begin, begin + size));
+    Shape shape = x.shape();
+    shape[d] = size;
+    const int64_t offset = x.offset() + begin * x.strides()[d];
+    if (parts.empty()) {
+      parts.push_back(make_view(kSplit, d, x, shape, x.strides(), offset));
+    } else {
+      Value part = parts[0].node()->out();
+      part.shape = shape;
+      part.offset = offset;
+      parts[0].node()->outputs.push_back(part);
+      parts.push_back(parts[0].node()->tensor(static_cast<int>(parts.size())));
+    }
     begin += size;
   }
   return parts;

@@ -113,7 +113,9 @@ void reduce(Launch& launch, std::string_view op, const Layout& layout, Ref y, fl
   if (rows) {
     shaders::reduce_rows kernel;
     kernel.spec.ONE_SUBGROUP = device.fixed_subgroup_size && (device.is_cpu() || chunk <= 1024);
-    kernel.spec.local_size_x = kernel.spec.ONE_SUBGROUP ? device.subgroup_size : device.is_cpu() ? 64 : 256;
+    kernel.spec.local_size_x = kernel.spec.ONE_SUBGROUP ? device.subgroup_size
+                               : device.is_cpu()        ? 64
+                                                        : std::min(256u, device.max_workgroup_invocations);
     call(kernel, static_cast<uint64_t>(outputs * parts));
   } else {
     shaders::reduce_columns kernel;

@@ -83,14 +83,11 @@ Tensor reshape(const Tensor& x, const Shape& shape) {
   require_defined("reshape", x);
   Shape full_shape = shape;
   const auto unknown = std::find(full_shape.begin(), full_shape.end(), -1);
-  if (unknown != full_shape.end()) {
-    *unknown = 1;
-    const int64_t known = full_shape.numel();
-    if (known != 0) *unknown = x.numel() / known;
-    if (known == 0 && x.numel() == 0) *unknown = 0;
-  }
-  if (std::any_of(full_shape.begin(), full_shape.end(), [](int64_t d) { return d < 0; }) ||
-      full_shape.numel() != x.numel())
+  if (unknown != full_shape.end()) *unknown = 1;
+  const bool valid = std::all_of(full_shape.begin(), full_shape.end(), [](int64_t d) { return d >= 0; });
+  if (valid && unknown != full_shape.end())
+    *unknown = full_shape.numel() ? x.numel() / full_shape.numel() : 0;
+  if (!valid || full_shape.numel() != x.numel())
     throw Error("reshape", cat("shape ", x.shape(), " of ", x.numel(), " elements cannot become ", shape));
   if (full_shape == x.shape()) return x;
   const std::optional<Shape> strides = reshaped_strides(x, full_shape);

@@ -82,8 +82,9 @@ const bool kRows[] = {add_row({"concat",
                                        for (int64_t i = 0; i < y.numel(); ++i)
                                          y[i] = xs[static_cast<size_t>(i % 2)][i / 2];
                                        return std::vector{y};
-                                     }},
-                                {.name = "split and joined again",
+                                     }}}}),
+                      add_row({"split",
+                               {{.name = "split and joined again",
                                  .arguments = {{.shape = {7, 29}}},
                                  .build =
                                      [](auto xs) {
@@ -99,6 +100,24 @@ const bool kRows[] = {add_row({"concat",
                                          for (int64_t j = 0; j < 29; ++j)
                                            y[i * 29 + j] = xs[0][i * 29 + (j + 11) % 29];
                                        return std::vector{y};
+                                     }},
+                                {.name = "one part unused",
+                                 .arguments = {{.shape = {29, 7, 3}}},
+                                 .build =
+                                     [](auto xs) {
+                                       const std::vector<int64_t> sizes{2, 4, 1};
+                                       const std::vector<Tensor> parts = split(xs[0], sizes, -2);
+                                       return std::vector{parts[0], parts[2]};
+                                     },
+                                 .reference =
+                                     [](auto xs) {
+                                       Reference a(Shape{29, 2, 3}), b(Shape{29, 1, 3});
+                                       for (int64_t i = 0; i < 29; ++i) {
+                                         for (int64_t j = 0; j < 6; ++j) a[i * 6 + j] = xs[0][i * 21 + j];
+                                         for (int64_t j = 0; j < 3; ++j)
+                                           b[i * 3 + j] = xs[0][i * 21 + 18 + j];
+                                       }
+                                       return std::vector{a, b};
                                      }}}}),
                       add_row({"place",
                                {pad_case({29, 7}, {1, 2}, {0, 3}, -0.5f),
