@@ -1,0 +1,148 @@
+// Module: a layer, or a tree of layers, with named parameters and buffers. Names are PyTorch's:
+// "encoder.0.weight".
+//
+//   struct Net : nn::Module {
+//     nn::Child<nn::Linear> hidden = child("hidden", nn::Linear(784, 256));
+//     nn::Child<nn::Linear> output = child("output", nn::Linear(256, 10));
+//     Tensor forward(const Tensor& x) override { return output(relu(hidden(x))); }
+//   };
+#pragma once
+
+#include <concepts>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/graph/node.h"
+#include "engine/graph/variable.h"
+
+namespace stithy::nn {
+
+class Module;
+
+struct NamedVariable {
+  std::string name;
+  Variable variable;
+};
+
+// A module as a member of another. Calling it builds its layer under its name.
+template <class M>
+class Child {
+ public:
+  Child() = default;
+  explicit Child(std::shared_ptr<M> module) : module_(std::move(module)) {}
+  template <class... Arguments>
+  auto operator()(Arguments&&... arguments) const;
+  M* operator->() const { return module_.get(); }
+  M& operator*() const { return *module_; }
+  explicit operator bool() const { return module_ != nullptr; }
+
+ private:
+  std::shared_ptr<M> module_;
+};
+
+// Copies share parameters, buffers and children, as Variables do.
+class Module {
+ public:
+  virtual ~Module() = default;
+  Module(const Module&) = default;
+  Module(Module&&) = default;
+  Module& operator=(const Module&) = default;
+  Module& operator=(Module&&) = default;
+
+  // Builds the graph of the layer. Layers with several inputs have a forward() of their own and throw here.
+  virtual Tensor forward(const Tensor& x);
+  // forward() under the layer's name, which errors and profiles then show.
+  Tensor operator()(const Tensor& x);
+  // "Linear(784, 256)".
+  virtual std::string describe() const { return "Module"; }
+
+  // Of this module and all below it, in the order of registration; a shared variable comes once.
+  std::vector<NamedVariable> named_parameters() const;
+  std::vector<NamedVariable> named_buffers() const;
+  struct NamedModule {
+    std::string name;  // the root's is empty
+    const Module* module;
+  };
+  std::vector<NamedModule> named_modules() const;
+  // The elements of all parameters.
+  int64_t parameter_count() const;
+
+  // Layers such as Dropout build another graph in training than in evaluation. The mode counts when
+  // forward() is called, not when the program runs. A new module is in training mode.
+  void train(bool on = true);
+  void eval() { train(false); }
+  bool training() const { return training_; }
+
+ protected:
+  Module() = default;
+  // Parameters are trained; buffers are only kept and saved. Throws Error when the name is taken.
+  Variable parameter(const std::string& name, const Array& initial);
+  Variable buffer(const std::string& name, const Array& initial);
+  // A parameter that another module owns too (tied weights): saved under the name that comes first.
+  void share_parameter(const std::string& name, const Variable& variable);
+  template <std::derived_from<Module> M>
+  Child<M> child(const std::string& name, M module) {
+    auto shared = std::make_shared<M>(std::move(module));
+    add_child(name, shared);
+    return Child<M>(std::move(shared));
+  }
+  void add_child(const std::string& name, std::shared_ptr<Module> module);
+  const std::vector<std::pair<std::string, std::shared_ptr<Module>>>& children() const { return children_; }
+
+ private:
+  template <class M>
+  friend class Child;
+  friend class CallTrace;
+  template <class Build>
+  static auto call(const Module& module, Build build) {
+    if (module.name_.empty()) return build();
+    const ScopeGuard scope(module.name_);
+    auto y = build();
+    module.called(y);
+    return y;
+  }
+  void called(const Tensor& y) const;
+  template <class T>
+  void called(const T&) const {}
+  void check_name(const std::string& name) const;
+  void visit(const std::string& path, std::vector<NamedModule>& out) const;
+
+  std::string name_;  // as a child; empty at the root
+  bool training_ = true;
+  std::vector<NamedVariable> parameters_, buffers_;
+  std::vector<std::pair<std::string, std::shared_ptr<Module>>> children_;
+};
+
+template <class M>
+template <class... Arguments>
+auto Child<M>::operator()(Arguments&&... arguments) const {
+  return Module::call(*module_, [&] { return module_->forward(std::forward<Arguments>(arguments)...); });
+}
+
+// While alive, notes each call of a named module and what came out of it.
+class CallTrace {
+ public:
+  struct Call {
+    std::string path;
+    const Module* module;
+    Tensor output;
+  };
+  CallTrace();
+  ~CallTrace();
+  CallTrace(const CallTrace&) = delete;
+  const std::vector<Call>& calls() const { return calls_; }
+
+ private:
+  friend class Module;
+  std::vector<Call> calls_;
+  CallTrace* outer_;
+};
+
+// Updates of buffers that layers build in forward(), such as running statistics: a program that calls the
+// layers runs them too. take_updates() hands them out and forgets them.
+void also_update(const Tensor& update);
+std::vector<Tensor> take_updates();
+
+}  // namespace stithy::nn
