@@ -1,0 +1,99 @@
+#include "nn/checkpoint.h"
+
+#include <algorithm>
+
+#include "engine/core/error.h"
+#include "nn/safetensors.h"
+
+namespace stithy::nn {
+
+namespace {
+// A list for a message: the first few, and how many more there are.
+class Complaints {
+ public:
+  explicit Complaints(std::string title) : title_(std::move(title)) {}
+  void add(const std::string& entry) {
+    if (++count_ <= 5) text_ += (text_.empty() ? "" : ", ") + entry;
+  }
+  std::string text() const {
+    if (!count_) return {};
+    return cat("; ", title_, " ", text_, count_ > 5 ? cat(" and ", count_ - 5, " more") : "");
+  }
+
+ private:
+  std::string title_, text_;
+  int count_ = 0;
+};
+
+std::vector<NamedVariable> weights_of(const Module& model) {
+  std::vector<NamedVariable> variables = model.named_parameters();
+  for (NamedVariable& buffer : model.named_buffers()) variables.push_back(std::move(buffer));
+  return variables;
+}
+
+// Sets all variables that the file has, or none.
+void set_checked(const std::string& path, const TensorFile& file, const std::vector<NamedVariable>& variables,
+                 bool missing_allowed, bool unexpected_allowed, bool convert) {
+  Complaints missing("missing:"), unexpected("unexpected:"), different("different:");
+  std::vector<std::pair<Variable, Array>> values;
+  for (const auto& [name, variable] : variables) {
+    const auto found = file.tensors.find(name);
+    if (found == file.tensors.end()) {
+      if (!missing_allowed) missing.add(name);
+      continue;
+    }
+    const Array& array = found->second;
+    const bool same_type =
+        array.dtype() == variable.dtype() ||
+        (convert && variable.dtype() == DType::f32 && array.dtype() != DType::boolean);
+    if (array.shape() != variable.shape() || !same_type)
+      different.add(cat(name, " is ", array.dtype(), " ", array.shape(), " in the file and ",
+                        variable.dtype(), " ", variable.shape(), " here"));
+    else
+      values.emplace_back(variable, array);
+  }
+  if (!unexpected_allowed)
+    for (const auto& [name, array] : file.tensors)
+      if (std::none_of(variables.begin(), variables.end(), [&](const auto& v) { return v.name == name; }))
+        unexpected.add(name);
+  const std::string complaint = missing.text() + unexpected.text() + different.text();
+  if (!complaint.empty())
+    throw Error(path, "does not fit this model" + complaint,
+                "use the options with which the file was written");
+  for (auto& [variable, array] : values) variable.set(array.to(variable.dtype()));
+}
+}  // namespace
+
+void save_checkpoint(const std::string& path, const std::vector<NamedVariable>& variables,
+                     const Metadata& metadata) {
+  TensorFile file{.tensors = {}, .metadata = metadata};
+  for (const auto& [name, variable] : variables)
+    if (!file.tensors.emplace(name, variable.value()).second)
+      throw Error(path, cat("two variables are named ", name), "rename a layer of the model");
+  write_safetensors(path, file);
+}
+
+Metadata load_checkpoint(const std::string& path, const std::vector<NamedVariable>& variables) {
+  TensorFile file = read_safetensors(path);
+  set_checked(path, file, variables, false, false, false);
+  return std::move(file.metadata);
+}
+
+void save_weights(const std::string& path, const Module& model) {
+  save_checkpoint(path, weights_of(model), {{"format", "pt"}});
+}
+
+std::vector<std::string> load_weights(const std::string& path, const Module& model, bool partial) {
+  const TensorFile file = read_safetensors(path);
+  const std::vector<NamedVariable> variables = weights_of(model);
+  set_checked(path, file, variables, partial, true, true);
+  std::vector<std::string> loaded;
+  for (const auto& [name, variable] : variables)
+    if (file.tensors.contains(name)) loaded.push_back(name);
+  if (loaded.empty() && !variables.empty())
+    throw Error(path, "has no tensor of this model",
+                cat("the model's first name is ", variables.front().name));
+  return loaded;
+}
+
+}  // namespace stithy::nn

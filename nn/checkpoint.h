@@ -1,0 +1,28 @@
+// Checkpoints: one safetensors file with the variables by name, and a few lines of text as metadata.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "nn/module.h"
+
+namespace stithy::nn {
+
+using Metadata = std::map<std::string, std::string>;
+
+// Waits for the programs that were submitted. Equal contents give equal bytes. Throws Error when two
+// variables have the same name.
+void save_checkpoint(const std::string& path, const std::vector<NamedVariable>& variables,
+                     const Metadata& metadata);
+// Checks every name, shape and dtype first: a file that does not fit throws Error, which lists what is
+// missing, unexpected or different, and changes nothing. Returns the metadata.
+Metadata load_checkpoint(const std::string& path, const std::vector<NamedVariable>& variables);
+
+// Only the parameters and buffers of a model, as in files of PyTorch and Hugging Face; f16 and bf16 become
+// f32. Tensors that the model does not have are passed over; a missing one throws Error unless `partial`.
+// Returns the names that were loaded.
+void save_weights(const std::string& path, const Module& model);
+std::vector<std::string> load_weights(const std::string& path, const Module& model, bool partial = false);
+
+}  // namespace stithy::nn
