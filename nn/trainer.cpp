@@ -240,7 +240,7 @@ void Trainer::step(const std::vector<Array>& batch) {
 
 Metrics Trainer::read_metrics(const Pending& pending) const {
   const Graph& graph = pending.built->graph;
-  const Program& program = pending.built->program;
+  Program& program = pending.built->program;
   Metrics metrics{.step = pending.step, .lr = pending.lr, .values = {}};
   metrics.loss = program.read(0, pending.serial).item();
   for (size_t i = 0; i < graph.metrics.size(); ++i)

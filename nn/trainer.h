@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "engine/core/array.h"
+#include "engine/core/error.h"
 #include "engine/graph/plan.h"
 #include "nn/checkpoint.h"
 #include "nn/loss.h"
