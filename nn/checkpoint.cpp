@@ -43,9 +43,8 @@ void set_checked(const std::string& path, const TensorFile& file, const std::vec
       continue;
     }
     const Array& array = found->second;
-    const bool same_type =
-        array.dtype() == variable.dtype() ||
-        (convert && variable.dtype() == DType::f32 && array.dtype() != DType::boolean);
+    const bool same_type = array.dtype() == variable.dtype() ||
+                           (convert && variable.dtype() == DType::f32 && array.dtype() != DType::boolean);
     if (array.shape() != variable.shape() || !same_type)
       different.add(cat(name, " is ", array.dtype(), " ", array.shape(), " in the file and ",
                         variable.dtype(), " ", variable.shape(), " here"));

@@ -58,8 +58,8 @@ MeanMetrics evaluate(Trainer& trainer, DataLoader& loader,
     if (see) see(submitted.batch, evaluation.output);
   };
   loader.seek({});
-  const int64_t batches = most_batches > 0 ? std::min(most_batches, loader.batches_per_epoch())
-                                           : loader.batches_per_epoch();
+  const int64_t batches =
+      most_batches > 0 ? std::min(most_batches, loader.batches_per_epoch()) : loader.batches_per_epoch();
   std::optional<Submitted> before;
   for (int64_t i = 0; i < batches; ++i) {
     Submitted now{loader.next(), {}};
@@ -121,9 +121,9 @@ void Fit::resume(const std::string& path) {
   const LoaderPosition position{number(path, metadata, "epoch"), number(path, metadata, "batch")};
   const int64_t batches = number(path, metadata, "batches_per_epoch");
   if (batches != loader_.batches_per_epoch() || position.batch >= batches)
-    throw Error(path, cat("was written with ", batches, " batches an epoch, here are ",
-                          loader_.batches_per_epoch()),
-                "resume with the same data and batch size");
+    throw Error(
+        path, cat("was written with ", batches, " batches an epoch, here are ", loader_.batches_per_epoch()),
+        "resume with the same data and batch size");
   const std::string seed = text(options_.metadata, "seed"), written = text(metadata, "seed");
   if (seed != written)
     throw Error(path, cat("was written with seed \"", written, "\", not \"", seed, "\""),
@@ -144,8 +144,9 @@ void Fit::resume(const std::string& path) {
 void Fit::note(const StepReport& report) {
   skipped_in_a_row_ = report.metrics.skipped ? skipped_in_a_row_ + 1 : 0;
   if (skipped_in_a_row_ >= kMostSkipped)
-    throw Error("fit", cat("the gradient was not finite for ", kMostSkipped, " steps in a row, up to step ",
-                           report.metrics.step),
+    throw Error("fit",
+                cat("the gradient was not finite for ", kMostSkipped, " steps in a row, up to step ",
+                    report.metrics.step),
                 "set STITHY_DEBUG=nan to find the op that makes the first NaN, or lower the learning rate");
   add(sums_, report.metrics, 1);
   if (options_.on_step) options_.on_step(report);
@@ -161,7 +162,7 @@ void Fit::flush() {
 // After the last step of an epoch; false when training stops early.
 bool Fit::end_epoch(int64_t epoch) {
   flush();
-  EpochReport report{.epoch = epoch, .steps = trainer_.steps(), .train = means(sums_), .validation = {}};
+  EpochReport report{.epoch = epoch, .steps = trainer_.steps(), .train = means(sums_)};
   sums_.clear();
   if (options_.validation)
     report.validation = evaluate(trainer_, *options_.validation, {}, options_.fast_dev_run ? 1 : 0);

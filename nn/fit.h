@@ -28,28 +28,28 @@ struct StepReport {
 
 struct EpochReport {
   int64_t epoch = 0, steps = 0;  // steps: updates so far
-  MeanMetrics train;             // means over the steps of this epoch that this process took
-  MeanMetrics validation;        // empty without validation data
+  MeanMetrics train = {};        // means over the steps of this epoch that this process took
+  MeanMetrics validation = {};   // empty without validation data
   bool best = false;             // the monitored metric is the best so far
 };
 
 struct FitOptions {
   int64_t epochs = 10;
-  int64_t most_steps = 0;             // updates; 0: no limit
-  DataLoader* validation = nullptr;   // evaluated after every epoch
-  std::string monitor = "loss";       // the validation metric (without validation: the training metric) that
-                                      // early stopping, keep_best and the plateau schedule look at
-  bool maximize = false;              // true for accuracy
-  std::optional<int64_t> patience;    // epochs without improvement before training stops early
-  std::string folder;                 // of the checkpoints; empty: none are written
-  int64_t checkpoint_steps = 0;       // a checkpoint every so many updates, beside the one after each epoch
-  int64_t keep = 0;                   // of the checkpoints named by step; 0: only the latest, and the best
+  int64_t most_steps = 0;            // updates; 0: no limit
+  DataLoader* validation = nullptr;  // evaluated after every epoch
+  std::string monitor = "loss";      // the validation metric (without validation: the training metric) that
+                                     // early stopping, keep_best and the plateau schedule look at
+  bool maximize = false;             // true for accuracy
+  std::optional<int64_t> patience = {};  // epochs without improvement before training stops early
+  std::string folder = {};               // of the checkpoints; empty: none are written
+  int64_t checkpoint_steps = 0;  // a checkpoint every so many updates, beside the one after each epoch
+  int64_t keep = 0;              // of the checkpoints named by step; 0: only the latest, and the best
   bool keep_best = true;
-  bool fast_dev_run = false;          // three steps and one validation batch, to see that everything works
-  bool overfit_batch = false;         // the first batch again and again, without validation
-  Metadata metadata;                  // goes into every checkpoint
-  std::function<void(const StepReport&)> on_step;
-  std::function<void(const EpochReport&)> on_epoch;
+  bool fast_dev_run = false;   // three steps and one validation batch, to see that everything works
+  bool overfit_batch = false;  // the first batch again and again, without validation
+  Metadata metadata = {};      // goes into every checkpoint
+  std::function<void(const StepReport&)> on_step = {};
+  std::function<void(const EpochReport&)> on_epoch = {};
 };
 
 struct FitResult {

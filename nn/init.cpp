@@ -68,8 +68,9 @@ Array normal(const Shape& shape, double mean, double deviation, Philox random) {
 Array truncated_normal(const Shape& shape, double mean, double deviation, double low, double high,
                        Philox random) {
   if (!(deviation > 0) || !(low < high) || low > mean + 2 * deviation || high < mean - 2 * deviation)
-    throw Error("init", cat("truncated_normal cannot draw from [", low, ", ", high, "] with mean ", mean,
-                            " and deviation ", deviation),
+    throw Error("init",
+                cat("truncated_normal cannot draw from [", low, ", ", high, "] with mean ", mean,
+                    " and deviation ", deviation),
                 "the interval must reach within two deviations of the mean");
   return fill(shape, [&] {
     for (;;) {

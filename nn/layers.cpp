@@ -56,8 +56,7 @@ Tensor Bilinear::forward(const Tensor& x1, const Tensor& x2) {
   if (lead != lead2)
     throw Error(describe(), cat("the inputs' leading axes differ: ", x1.shape(), " and ", x2.shape()));
   // One product over i, then a weighted sum over j: [n, in1] x [in1, out * in2] -> [n, out, in2].
-  const Tensor left =
-      matmul(reshape(x1, {-1, in1}), reshape(permute(weight, {1, 0, 2}), {in1, out * in2}));
+  const Tensor left = matmul(reshape(x1, {-1, in1}), reshape(permute(weight, {1, 0, 2}), {in1, out * in2}));
   const Tensor y = sum(reshape(left, {-1, out, in2}) * reshape(x2, {-1, 1, in2}), {2});
   lead.push_back(out);
   return bias.defined() ? reshape(y, lead) + bias : reshape(y, lead);

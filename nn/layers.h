@@ -90,8 +90,8 @@ class Sequential : public Module {
   Sequential() = default;
   // A temporary moves in; a named module is shared: its copy has the same parameters.
   template <std::derived_from<Module>... Modules>
-    requires(sizeof...(Modules) > 1 || !(std::same_as<Modules, Sequential> || ...))
-  explicit Sequential(Modules... modules) {
+  requires(sizeof...(Modules) > 1 ||
+           !(std::same_as<Modules, Sequential> || ...)) explicit Sequential(Modules... modules) {
     (add(std::move(modules)), ...);
   }
   template <std::derived_from<Module> M>

@@ -39,8 +39,7 @@ Tensor Nll::operator()(const Tensor& x, const Tensor& target) const {
   const Tensor ignored = equal(target, Tensor(Array({}, std::span(&ignore_index, 1))));
   const Tensor index = where(ignored, Tensor(Array({}, DType::i32)), target);
   Tensor weight = where(ignored, Tensor(0.0f), Tensor(1.0f));
-  if (class_weights.defined())
-    weight = weight * squeeze(embedding(unsqueeze(class_weights, 1), index), -1);
+  if (class_weights.defined()) weight = weight * squeeze(embedding(unsqueeze(class_weights, 1), index), -1);
   const Tensor loss = -(weight * squeeze(gather(x, unsqueeze(index, -1), -1), -1));
   if (reduction == Reduction::mean) return sum(loss) / sum(weight);
   return reduce(loss, reduction);

@@ -146,7 +146,7 @@ ReduceOnPlateau::ReduceOnPlateau(const PlateauOptions& options)
 
 void ReduceOnPlateau::observe(double metric) {
   const double margin = options_.threshold * std::abs(best_);
-  const bool better = std::isinf(best_) ? !std::isnan(metric)
+  const bool better = std::isinf(best_)   ? !std::isnan(metric)
                       : options_.maximize ? metric > best_ + margin
                                           : metric < best_ - margin;
   if (better) best_ = metric;
@@ -174,9 +174,9 @@ EarlyStopping::EarlyStopping(const EarlyStoppingOptions& options)
     : options_(options), best_(worst(options.maximize)) {}
 
 bool EarlyStopping::observe(double metric) {
-  const bool better = std::isinf(best_)       ? !std::isnan(metric)
+  const bool better = std::isinf(best_)   ? !std::isnan(metric)
                       : options_.maximize ? metric > best_ + options_.threshold
-                                              : metric < best_ - options_.threshold;
+                                          : metric < best_ - options_.threshold;
   if (better) best_ = metric;
   bad_ = better ? 0 : bad_ + 1;
   return better;

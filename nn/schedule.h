@@ -29,10 +29,10 @@ Schedule cosine(int64_t total, double end = 0);
 // Cosine again and again, each period `multiplier` times as long (Loshchilov and Hutter 2017).
 Schedule warm_restarts(int64_t period, int64_t multiplier = 1, double end = 0);
 struct OneCycle {
-  double rise = 0.3;               // the part of all steps that the rate rises
-  double start_divisor = 25;       // starts at 1 / start_divisor
-  double end_divisor = 1e4;        // ends at 1 / (start_divisor * end_divisor)
-  bool linear = false;             // instead of cosine
+  double rise = 0.3;          // the part of all steps that the rate rises
+  double start_divisor = 25;  // starts at 1 / start_divisor
+  double end_divisor = 1e4;   // ends at 1 / (start_divisor * end_divisor)
+  bool linear = false;        // instead of cosine
 };
 // Up to 1 and down again (Smith and Topin 2018); stays at the end value.
 Schedule one_cycle(int64_t total, const OneCycle& options = {});
@@ -47,10 +47,10 @@ Schedule chained(std::vector<Schedule> parts);
 
 struct PlateauOptions {
   double factor = 0.1;
-  int64_t patience = 10;     // observations without improvement that are borne
-  double threshold = 1e-4;   // an improvement is better than best * (1 - threshold), relative to best
-  int64_t cooldown = 0;      // observations after a reduction that do not count
-  double least = 0;          // the factor goes no lower
+  int64_t patience = 10;    // observations without improvement that are borne
+  double threshold = 1e-4;  // an improvement is better than best * (1 - threshold), relative to best
+  int64_t cooldown = 0;     // observations after a reduction that do not count
+  double least = 0;         // the factor goes no lower
   bool maximize = false;
 };
 
@@ -72,8 +72,8 @@ class ReduceOnPlateau {
 };
 
 struct EarlyStoppingOptions {
-  int64_t patience = 5;   // observations without improvement that are borne
-  double threshold = 0;   // how much better than the best one an improvement is
+  int64_t patience = 5;  // observations without improvement that are borne
+  double threshold = 0;  // how much better than the best one an improvement is
   bool maximize = false;
 };
 

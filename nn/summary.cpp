@@ -56,7 +56,7 @@ Summary summarize(Module& model, const Tensor& x) {
     const bool leaf = std::none_of(modules.begin(), modules.end(), [&path = path](const auto& other) {
       return other.name != path && below(other.name, path);
     });
-    LayerSummary layer{.name = path, .layer = module->describe(), .output = {}};
+    LayerSummary layer{.name = path, .layer = module->describe()};
     for (const auto& [name, variable] : module->named_parameters())
       if (leaf || name.find('.') == std::string::npos) layer.parameters += variable.shape().numel();
     if (!leaf && layer.parameters == 0) continue;

@@ -9,9 +9,9 @@
 namespace stithy::nn {
 
 struct LayerSummary {
-  std::string name;   // "encoder.0"
-  std::string layer;  // "Linear(784, 256)"
-  Shape output;       // of the last call; empty when the layer is not called
+  std::string name = {};   // "encoder.0"
+  std::string layer = {};  // "Linear(784, 256)"
+  Shape output = {};       // of the last call; empty when the layer is not called
   int64_t parameters = 0;
   double flops = 0;           // forward
   uint64_t output_bytes = 0;  // of the tensors that the layer makes (views make none)

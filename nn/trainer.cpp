@@ -15,9 +15,9 @@ namespace stithy::nn {
 // A training or evaluation graph that is not yet a program.
 struct Trainer::Graph {
   std::vector<Tensor> inputs;
-  Tensor lr;                           // an input as well; undefined where nothing is updated
-  std::vector<Tensor> fetches;         // loss, metrics, then the gradient norm or the output
-  std::vector<std::string> metrics;    // their names
+  Tensor lr;                         // an input as well; undefined where nothing is updated
+  std::vector<Tensor> fetches;       // loss, metrics, then the gradient norm or the output
+  std::vector<std::string> metrics;  // their names
   bool has_norm = false, has_output = false;
   std::vector<Tensor> updates;
 };
@@ -46,7 +46,7 @@ StepFunction step_function(Module& model, Loss loss) {
     if (batch.size() != 2)
       throw Error("trainer", cat("a batch of ", batch.size(), " columns; the loss takes {x, target}"),
                   "give the trainer a StepFunction for other batches");
-    StepOutputs out{.loss = {}, .output = model(batch[0]), .metrics = {}};
+    StepOutputs out{.output = model(batch[0])};
     const Tensor& target = batch[1];
     out.loss = loss(out.output, target);
     if (target.dtype() == DType::i32 && out.output.rank() == target.rank() + 1)
@@ -125,8 +125,7 @@ Trainer::Graph Trainer::build(Kind kind, std::span<const Tensor> inputs) {
   std::vector<Tensor> parameters;
   for (const auto& [name, variable] : optimizer_.trained()) parameters.push_back(variable);
   const bool accumulates = options_.accumulate > 1;
-  const Tensor loss =
-      accumulates ? out.loss * (1.0f / static_cast<float>(options_.accumulate)) : out.loss;
+  const Tensor loss = accumulates ? out.loss * (1.0f / static_cast<float>(options_.accumulate)) : out.loss;
   std::vector<Tensor> dws = gradients(loss, parameters);
   {
     const PhaseGuard phase(Phase::optimizer);
@@ -195,9 +194,9 @@ std::shared_ptr<Trainer::Built> Trainer::program(Kind kind, const std::vector<Ar
   slot->used = ++clock_;
   const std::shared_ptr<Built> built = slot;
   if (programs_.size() > kPrograms)
-    programs_.erase(
-        std::min_element(programs_.begin(), programs_.end(),
-                         [](const auto& a, const auto& b) { return a.second->used < b.second->used; }));
+    programs_.erase(std::min_element(programs_.begin(), programs_.end(), [](const auto& a, const auto& b) {
+      return a.second->used < b.second->used;
+    }));
   return built;
 }
 
@@ -214,11 +213,11 @@ void Trainer::rethrow_with_batch_that_fits(Kind kind, const std::vector<Array>& 
     const int64_t middle = good + (bad - good) / 2;
     (fits(middle) ? good : bad) = middle;
   }
-  throw OutOfMemory(
-      error.where(), error.needed(), error.available(),
-      good > 0 ? cat("a batch of ", good, " fits instead of ", rows,
-                     "; accumulate gradients over several of them for the same update")
-               : "not even a batch of one fits: make the model smaller, or choose another device");
+  throw OutOfMemory(error.where(), error.needed(), error.available(),
+                    good > 0
+                        ? cat("a batch of ", good, " fits instead of ", rows,
+                              "; accumulate gradients over several of them for the same update")
+                        : "not even a batch of one fits: make the model smaller, or choose another device");
 }
 
 void Trainer::step(const std::vector<Array>& batch) {
@@ -241,13 +240,12 @@ void Trainer::step(const std::vector<Array>& batch) {
 Metrics Trainer::read_metrics(const Pending& pending) const {
   const Graph& graph = pending.built->graph;
   Program& program = pending.built->program;
-  Metrics metrics{.step = pending.step, .lr = pending.lr, .values = {}};
+  Metrics metrics{.step = pending.step, .lr = pending.lr};
   metrics.loss = program.read(0, pending.serial).item();
   for (size_t i = 0; i < graph.metrics.size(); ++i)
     metrics.values[graph.metrics[i]] = program.read(1 + i, pending.serial).item();
-  metrics.grad_norm = graph.has_norm
-                          ? program.read(graph.fetches.size() - 1, pending.serial).item()
-                          : std::numeric_limits<double>::quiet_NaN();
+  metrics.grad_norm = graph.has_norm ? program.read(graph.fetches.size() - 1, pending.serial).item()
+                                     : std::numeric_limits<double>::quiet_NaN();
   metrics.skipped = graph.has_norm && !std::isfinite(metrics.grad_norm);
   return metrics;
 }

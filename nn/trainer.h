@@ -26,9 +26,9 @@ using Loss = std::function<Tensor(const Tensor& output, const Tensor& target)>;
 
 // What a model makes of one batch.
 struct StepOutputs {
-  Tensor loss;                                          // f32 []
-  Tensor output;                                        // what evaluation hands out; may be undefined
-  std::vector<std::pair<std::string, Tensor>> metrics;  // f32 [], means over the batch
+  Tensor loss = {};                                          // f32 []
+  Tensor output = {};                                        // what evaluation hands out; may be undefined
+  std::vector<std::pair<std::string, Tensor>> metrics = {};  // f32 [], means over the batch
 };
 // The batch has one tensor a column of the data.
 using StepFunction = std::function<StepOutputs(std::span<const Tensor> batch)>;
@@ -39,9 +39,9 @@ Tensor accuracy(const Tensor& logits, const Tensor& targets, int32_t ignore_inde
 
 struct TrainerOptions {
   Schedule schedule = schedule::constant();
-  std::optional<PlateauOptions> plateau;  // multiplies the schedule's factor
-  int64_t accumulate = 1;                 // micro-batches an update; the gradient is their mean
-  float clip_value = 0;                   // 0: not clipped
+  std::optional<PlateauOptions> plateau = {};  // multiplies the schedule's factor
+  int64_t accumulate = 1;                      // micro-batches an update; the gradient is their mean
+  float clip_value = 0;                        // 0: not clipped
   float clip_norm = 0;
 };
 
@@ -51,7 +51,7 @@ struct Metrics {
   double lr = 0;
   double grad_norm = 0;  // before clipping by norm; NaN where the batch made no update
   bool skipped = false;  // the gradient was not finite, so nothing was updated
-  std::map<std::string, double> values;
+  std::map<std::string, double> values = {};
 };
 
 struct Evaluation {

@@ -82,8 +82,7 @@ std::vector<Tensor> Optimizer::step(std::span<const Tensor> gradients, const Ten
   const PhaseGuard phase(Phase::optimizer);
   // A skipped step does not count: bias corrections follow the steps that were taken.
   const Tensor one(Array({}, std::initializer_list<float>{1}).to(DType::i32));
-  const Tensor taken =
-      grad_scale.defined() ? cast(not_equal(grad_scale, Tensor(0.0f)), DType::i32) : one;
+  const Tensor taken = grad_scale.defined() ? cast(not_equal(grad_scale, Tensor(0.0f)), DType::i32) : one;
   const Tensor number = assign(step_, step_.tensor() + taken);
   std::vector<Tensor> updates{number};
   UpdateScalars scalars{lr, number, grad_scale};
@@ -100,8 +99,8 @@ std::vector<Tensor> Optimizer::step(std::span<const Tensor> gradients, const Ten
     Penalties penalties = rule_.penalties;
     if (options.l1) penalties.l1 = *options.l1;
     if (options.weight_decay) (rule_.decoupled ? penalties.decay : penalties.l2) = *options.weight_decay;
-    updates.push_back(rule_.update(
-        {parameter.variable, gradients[i], scalars, penalties, shared, slots_[i]}));
+    updates.push_back(
+        rule_.update({parameter.variable, gradients[i], scalars, penalties, shared, slots_[i]}));
   }
   return updates;
 }
@@ -151,14 +150,14 @@ Rmsprop::Rmsprop(const RmspropOptions& o)
                  }}) {}
 
 Adagrad::Adagrad(const AdagradOptions& o)
-    : Optimizer({.name = "adagrad",
-                 .lr = o.lr,
-                 .penalties = {.l1 = o.l1, .l2 = o.weight_decay},
-                 .slots = {{"sum", o.initial_accumulator}},
-                 .update = [o](const Update& u) {
-                   return adagrad_update(u.w, u.dw, u.slot("sum"), u.scalars,
-                                         {o.lr_decay, o.epsilon, u.penalties});
-                 }}) {}
+    : Optimizer(
+          {.name = "adagrad",
+           .lr = o.lr,
+           .penalties = {.l1 = o.l1, .l2 = o.weight_decay},
+           .slots = {{"sum", o.initial_accumulator}},
+           .update = [o](const Update& u) {
+             return adagrad_update(u.w, u.dw, u.slot("sum"), u.scalars, {o.lr_decay, o.epsilon, u.penalties});
+           }}) {}
 
 Adam::Adam(const AdamOptions& o)
     : Optimizer({.name = "adam",

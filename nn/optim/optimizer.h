@@ -15,9 +15,9 @@ namespace stithy::nn {
 
 // What a group of parameters has of its own.
 struct GroupOptions {
-  float lr_scale = 1;                 // multiplies the learning rate
-  std::optional<float> weight_decay;  // instead of the optimizer's
-  std::optional<float> l1;
+  float lr_scale = 1;                      // multiplies the learning rate
+  std::optional<float> weight_decay = {};  // instead of the optimizer's
+  std::optional<float> l1 = {};
   bool trainable = true;  // false: no gradient, no update, no state
 };
 
@@ -66,10 +66,10 @@ class Optimizer {
   struct Rule {
     std::string name;
     float lr = 0;
-    Penalties penalties;
-    bool decoupled = false;              // a group's weight_decay is Penalties::decay, not l2
-    std::map<std::string, float> slots;  // state of each parameter, with its initial value
-    std::function<Tensor(const Update&)> update;
+    Penalties penalties = {};
+    bool decoupled = false;                   // a group's weight_decay is Penalties::decay, not l2
+    std::map<std::string, float> slots = {};  // state of each parameter, with its initial value
+    std::function<Tensor(const Update&)> update = {};
     // Once a step, before the parameters; `shared` is a variable f32 [] that starts at 1.
     std::function<Tensor(const Variable& shared, const UpdateScalars&)> prepare = {};
   };
