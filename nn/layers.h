@@ -118,6 +118,11 @@ class Function : public Module {
   std::function<Tensor(const Tensor&)> f_;
 };
 
+// u8 pixels to f32 in [0, 1], on the device: images are uploaded a byte an element.
+struct FromBytes : Function {
+  FromBytes() : Function("FromBytes", [](const Tensor& x) { return cast(x, DType::f32) * (1.0f / 255); }) {}
+};
+
 // Activations; the formulas stand with the ops of the same names in engine/ops.h.
 // clang-format off
 struct Relu : Function { Relu() : Function("ReLU", relu) {} };

@@ -87,6 +87,7 @@ class Trainer {
   // Makes the training program for a batch of these shapes, and tells what it will do and need.
   const Plan& plan(const std::vector<Array>& batch);
 
+  size_t program_count() const { return programs_.size(); }
   int64_t steps() const { return step_; }  // updates so far, skipped ones included
   double lr() const;                       // of the next update
   ReduceOnPlateau* plateau() { return plateau_ ? &*plateau_ : nullptr; }
