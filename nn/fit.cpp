@@ -77,8 +77,9 @@ Fit::Fit(Trainer& trainer, DataLoader& train, FitOptions options)
       options_(std::move(options)),
       stopping_({.patience = options_.patience.value_or(0), .maximize = options_.maximize}) {
   if (options_.epochs < 0) throw Error("fit", cat("epochs must be at least 0, got ", options_.epochs));
-  if (options_.most_steps < 0 || options_.checkpoint_steps < 0 || options_.keep < 0)
-    throw Error("fit", "most_steps, checkpoint_steps and keep must be at least 0");
+  if (options_.most_steps < 0 || options_.checkpoint_steps < 0 || options_.validate_steps < 0 ||
+      options_.keep < 0)
+    throw Error("fit", "most_steps, checkpoint_steps, validate_steps and keep must be at least 0");
   if (options_.fast_dev_run) {
     options_.epochs = 1;
     options_.most_steps = 3;
@@ -208,8 +209,11 @@ FitResult Fit::run() {
     }
     unread_ = StepReport{position.epoch, position.batch, {}};
     const bool updated = trainer_.steps() != before;
-    const bool epoch_ends = loader_.position().epoch != position.epoch;
-    if (epoch_ends || (options_.fast_dev_run && last_step())) {
+    const bool report_due = options_.fast_dev_run ? last_step()
+                            : options_.validate_steps > 0
+                                ? updated && trainer_.steps() % options_.validate_steps == 0
+                                : loader_.position().epoch != position.epoch;
+    if (report_due) {
       if (!end_epoch(position.epoch)) return finish(FitResult::Reason::early_stop);
     } else if (updated && options_.checkpoint_steps > 0 && !options_.folder.empty() &&
                trainer_.steps() % options_.checkpoint_steps == 0) {

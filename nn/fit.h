@@ -35,7 +35,8 @@ struct EpochReport {
 
 struct FitOptions {
   int64_t epochs = 10;
-  int64_t most_steps = 0;            // updates; 0: no limit
+  int64_t most_steps = 0;      // updates; 0: no limit
+  int64_t validate_steps = 0;  // reports and validates every so many updates instead of after each epoch
   DataLoader* validation = nullptr;  // evaluated after every epoch
   std::string monitor = "loss";      // the validation metric (without validation: the training metric) that
                                      // early stopping, keep_best and the plateau schedule look at

@@ -11,7 +11,7 @@ struct sigaction saved_int, saved_term;
 
 InterruptGuard::InterruptGuard() {
   struct sigaction action = {};
-  action.sa_handler = [](int) { signal_came = 1; };
+  action.sa_handler = [](int signal) { signal_came = signal; };
   // The second signal finds the default action; blocking calls go on after the first.
   action.sa_flags = static_cast<int>(SA_RESETHAND) | SA_RESTART;
   sigemptyset(&action.sa_mask);
@@ -25,6 +25,7 @@ InterruptGuard::~InterruptGuard() {
 }
 
 bool interrupted() { return signal_came != 0; }
+int interrupt_signal() { return signal_came; }
 void clear_interrupt() { signal_came = 0; }
 
 }  // namespace stithy::nn

@@ -11,8 +11,9 @@ class InterruptGuard {
   InterruptGuard(const InterruptGuard&) = delete;
 };
 
-// True once such a signal came. clear_interrupt() forgets it.
+// True once such a signal came, and which one (0: none). clear_interrupt() forgets it.
 bool interrupted();
+int interrupt_signal();
 void clear_interrupt();
 
 }  // namespace stithy::nn

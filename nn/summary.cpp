@@ -46,8 +46,12 @@ bool below(const std::string& scope, const std::string& path) {
 }  // namespace
 
 Summary summarize(Module& model, const Tensor& x) {
+  return summarize(model, [&] { return model(x); });
+}
+
+Summary summarize(const Module& model, const std::function<Tensor()>& build) {
   const CallTrace trace;
-  const Tensor y = model(x);
+  const Tensor y = build();
   take_updates();
   const std::vector<const Node*> nodes = nodes_below(y);
   const auto modules = model.named_modules();

@@ -1,6 +1,7 @@
 // A table of a model's layers: output shape, parameters, floating-point operations and memory.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,8 @@ struct Summary {
 
 // Builds model(x), in the mode the model is in, and runs nothing. `x` is an input() of the wanted shape.
 Summary summarize(Module& model, const Tensor& x);
+// The same for what `build` makes of the model; operations outside the layers count in the totals alone.
+Summary summarize(const Module& model, const std::function<Tensor()>& build);
 
 // 421642 -> "421,642"; 1.5e9 -> "1.50 G".
 std::string format_count(int64_t count);

@@ -287,6 +287,13 @@ Array Trainer::predict(const Array& x) {
   return built->program.read(0, serial);
 }
 
+Summary Trainer::summary(const std::vector<Array>& batch) {
+  std::vector<Tensor> inputs;
+  for (const Array& column : batch)
+    inputs.push_back(input(cat("batch.", inputs.size()), column.shape(), column.dtype()));
+  return summarize(model_, [&] { return function_(inputs).loss; });
+}
+
 const Plan& Trainer::plan(const std::vector<Array>& batch) {
   return program(training_kind(), batch)->program.plan();
 }

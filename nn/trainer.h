@@ -19,6 +19,7 @@
 #include "nn/module.h"
 #include "nn/optim/optimizer.h"
 #include "nn/schedule.h"
+#include "nn/summary.h"
 
 namespace stithy::nn {
 
@@ -84,6 +85,8 @@ class Trainer {
   // model(x) in evaluation mode.
   Array predict(const Array& x);
 
+  // The table of layers for such a batch.
+  Summary summary(const std::vector<Array>& batch);
   // Makes the training program for a batch of these shapes, and tells what it will do and need.
   const Plan& plan(const std::vector<Array>& batch);
 

@@ -52,14 +52,14 @@ class Arguments {
 // What every sample understands. A sample sets its own defaults before it calls add_run_options().
 struct RunOptions {
   std::string device = "auto";
-  std::string data;     // folder; empty: data that needs no download
-  int64_t epochs = 10;  // 0: the sample counts steps
-  int64_t steps = 0;    // 0: the sample counts epochs
+  std::string data = {};  // folder; empty: data that needs no download
+  int64_t epochs = 10;    // 0: the sample counts steps
+  int64_t steps = 0;      // 0: the sample counts epochs
   int64_t batch = 64;
   double lr = 1e-3;
   uint64_t seed = 0;
-  std::string out;     // run folder; empty: none is written
-  std::string resume;  // run folder to go on with
+  std::string out = {};     // run folder; empty: none is written
+  std::string resume = {};  // run folder to go on with
   bool fast_dev_run = false, overfit_batch = false;
 };
 

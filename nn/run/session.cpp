@@ -1,0 +1,307 @@
+#include "nn/run/session.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <set>
+
+#include "engine/core/error.h"
+#include "engine/graph/device.h"
+#include "nn/init.h"
+#include "nn/interrupt.h"
+
+namespace stithy::nn {
+
+namespace {
+// Thrown through a sample's body when a signal stopped training.
+struct Stopped {};
+
+constexpr int64_t kMostLogged = 2000;  // lines of steps in metrics.jsonl
+constexpr size_t kPictures = 24;
+
+// Options that say where and how a run is done, not what is trained.
+bool is_of_the_invocation(const std::string& option) {
+  return option == "resume" || option == "out" || option == "device";
+}
+
+// The first folder runs/NAME-N that does not exist.
+std::string free_folder(const std::string& name) {
+  for (int n = 1;; ++n) {
+    const std::string path = cat("runs/", name, "-", n);
+    if (!std::filesystem::exists(path)) return path;
+  }
+}
+
+// The value of an option on the command line, as --name VALUE or --name=VALUE.
+std::optional<std::string> given(int argc, const char* const* argv, const std::string& flag) {
+  for (int i = 1; i < argc; ++i) {
+    const std::string argument = argv[i];
+    if (argument == flag) return i + 1 < argc ? argv[i + 1] : "";
+    if (argument.starts_with(flag + "=")) return argument.substr(flag.size() + 1);
+  }
+  return {};
+}
+
+std::string device_line() {
+  const vk::DeviceInfo& d = default_device_info();
+  return cat("stithy 0.1  device: ", d.name, " (", d.driver, d.driver_info.empty() ? "" : ", ", d.driver_info,
+             ")", d.arithmetic_f16 ? "  fp16" : "", d.cooperative_matrix ? " coopmat" : "", "  ",
+             format_bytes(d.heap_bytes), ", ", format_bytes(device_available_bytes()), " free");
+}
+
+// The picture of item `row` of a column of images, u8 [n, h, w], [n, 1 or 3, h, w] or [n, h, w, 3].
+std::optional<Array> picture(const Array& images, int64_t row) {
+  const Shape& s = images.shape();
+  if (images.dtype() != DType::u8 || s.rank() < 3 || s.rank() > 4) return {};
+  const Array item = images.rows(row, row + 1);
+  if (s.rank() == 3) return item.reshaped({s[1], s[2]});
+  if (s[3] == 3) return item.reshaped({s[1], s[2], 3});
+  if (s[1] == 1) return item.reshaped({s[2], s[3]});
+  if (s[1] != 3) return {};
+  Array pixels({s[2], s[3], 3}, DType::u8);
+  const int64_t plane = s[2] * s[3];
+  for (int64_t i = 0; i < plane; ++i)
+    for (int64_t c = 0; c < 3; ++c) pixels.set(i * 3 + c, item.at(c * plane + i));
+  return pixels;
+}
+
+double softmax_of(const Array& logits, int64_t row, int64_t column) {
+  const int64_t classes = logits.shape().back();
+  double largest = -INFINITY, sum = 0;
+  for (int64_t j = 0; j < classes; ++j) largest = std::max(largest, logits.at(row * classes + j));
+  for (int64_t j = 0; j < classes; ++j) sum += std::exp(logits.at(row * classes + j) - largest);
+  return std::exp(logits.at(row * classes + column) - largest) / sum;
+}
+}  // namespace
+
+Session::Session(const std::string& name, const std::string& summary, const RunOptions& defaults)
+    : name_(name), options_(defaults), arguments_(name, summary) {
+  add_run_options(arguments_, options_);
+  report_.title = name;
+  report_.summary = summary;
+}
+
+double Session::seconds() const {
+  return seconds_before_ + std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+}
+
+bool Session::start(int argc, const char* const* argv) {
+  std::vector<std::string> words(argv, argv + argc);
+  // A resumed run has the options it was started with, except where the command line says otherwise.
+  if (const auto folder = given(argc, argv, "--resume"); folder && !folder->empty())
+    for (const auto& [option, value] : read_config(*folder + "/config.json")) {
+      const std::string flag = "--" + option;
+      const bool given_now = std::any_of(argv + 1, argv + argc, [&](const std::string& word) {
+        return word == flag || word.starts_with(flag + "=");
+      });
+      if (given_now || is_of_the_invocation(option) || value == "false") continue;
+      words.push_back(value == "true" ? flag : flag + "=" + value);
+    }
+  std::vector<const char*> pointers;
+  for (const std::string& word : words) pointers.push_back(word.c_str());
+  if (!arguments_.parse(static_cast<int>(pointers.size()), pointers.data())) return false;
+  if (!options_.resume.empty()) options_.out = options_.resume;
+  if (options_.device != "auto" && !options_.device.empty()) set_default_device(options_.device);
+  std::printf("%s\n", device_line().c_str());
+  std::fflush(stdout);
+  manual_seed(options_.seed);
+  return true;
+}
+
+int Session::run(int argc, const char* const* argv, const std::function<void()>& body) {
+  try {
+    if (start(argc, argv)) body();
+    return 0;
+  } catch (const Stopped&) {
+    progress_.reset();
+    std::printf("stopped by a signal after %lld steps%s\n", static_cast<long long>(steps_),
+                folder_ ? cat("; go on with: ", argv[0], " --resume ", folder_->path()).c_str() : "");
+    return 128 + interrupt_signal();
+  } catch (const std::exception& error) {
+    progress_.reset();
+    std::fflush(stdout);
+    std::fprintf(stderr, "%s\n", error.what());
+    return 1;
+  }
+}
+
+void Session::describe(Trainer& trainer, DataLoader& train) {
+  const LoaderPosition position = train.position();
+  const std::vector<Array> batch = train.next().columns;
+  train.seek(position);
+  const Summary summary = trainer.summary(batch);
+  const auto start = std::chrono::steady_clock::now();
+  const Plan& plan = trainer.plan(batch);
+  const double ms =
+      std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+  const int width = static_cast<int>(std::max<size_t>(name_.size(), 5));
+  std::printf("%-*s  %-12s  %-16s  %-21s  program: %zu kernels, 1 submit\n", width, "model", "params",
+              "activations/step", "peak memory (planned)", plan.dispatches.size());
+  std::printf("%-*s  %-12s  %-16s  %-21s  recorded in %.0f ms\n", width, name_.c_str(),
+              format_count(summary.parameters).c_str(), format_bytes(plan.arena_bytes).c_str(),
+              format_bytes(plan.peak_bytes()).c_str(), ms);
+  std::fflush(stdout);
+
+  ReportTable table{
+      .title = "Layers", .header = {"name", "layer", "output", "parameters", "FLOPs", "memory"}, .rows = {}};
+  for (const LayerSummary& layer : summary.layers)
+    table.rows.push_back({layer.name, layer.layer, cat(layer.output), format_count(layer.parameters),
+                          format_flops(layer.flops), format_bytes(layer.output_bytes)});
+  report_.tables.push_back(std::move(table));
+}
+
+void Session::open_folder(const std::string& path, const Trainer& trainer) {
+  if (!options_.resume.empty()) {
+    folder_ = RunFolder::resume(path, trainer.steps());
+    for (const MetricsRow& row : folder_->metrics())
+      for (const auto& [name, value] : row.values)
+        if (name == "seconds") seconds_before_ = value;
+  } else {
+    Config config;
+    for (auto& option : arguments_.values())
+      if (!is_of_the_invocation(option.first)) config.push_back(std::move(option));
+    folder_ = RunFolder::create(path, config);
+  }
+  std::printf("run folder  %s\n", path.c_str());
+  std::fflush(stdout);
+}
+
+void Session::report_step(const StepReport& report, int64_t batches, int64_t log_every) {
+  const Metrics& m = report.metrics;
+  std::vector<ProgressValue> values{{"loss", m.loss, 4}};
+  for (const auto& [name, value] : m.values) values.push_back({name == "accuracy" ? "acc" : name, value, 3});
+  if (!std::isnan(m.grad_norm)) values.push_back({"grad", m.grad_norm, 3});
+  values.push_back({"lr", m.lr, 2});
+  const bool by_steps = options_.steps > 0;
+  progress_->step(by_steps ? 0 : report.epoch, by_steps ? m.step + 1 : report.batch + 1, std::move(values));
+  if (!folder_ || (by_steps ? m.step : report.epoch * batches + report.batch) % log_every != 0) return;
+  stithy::Metrics row{{"epoch", static_cast<double>(report.epoch)}, {"train_loss", m.loss}};
+  for (const auto& [name, value] : m.values) row.emplace_back("train_" + name, value);
+  row.emplace_back("grad_norm", m.grad_norm);
+  row.emplace_back("lr", m.lr);
+  folder_->log(m.step + 1, row);
+}
+
+void Session::report_epoch(const EpochReport& report) {
+  std::string line;
+  stithy::Metrics row{{"epoch", static_cast<double>(report.epoch)}, {"seconds", seconds()}};
+  for (const auto& [name, value] : report.validation) {
+    row.emplace_back("validation_" + name, value);
+    line += cat("  ", name, " ", format_number(value, 4));
+  }
+  if (folder_) folder_->log(report.steps, row);
+  if (!line.empty())
+    progress_->print(cat(options_.steps > 0 ? cat("step ", report.steps) : cat("epoch ", report.epoch + 1),
+                         "  validation", line, report.best ? "  best" : ""));
+}
+
+FitResult Session::fit(Trainer& trainer, DataLoader& train, FitOptions options) {
+  options.metadata["seed"] = cat(options_.seed);
+  options.fast_dev_run = options_.fast_dev_run;
+  options.overfit_batch = options_.overfit_batch;
+  const bool by_steps = options_.steps > 0;
+  options.epochs = by_steps ? std::numeric_limits<int64_t>::max() : options_.epochs;
+  options.most_steps = options_.steps;
+  const int64_t batches = train.batches_per_epoch();
+  const int64_t total = by_steps ? options_.steps : batches * options_.epochs;
+  const int64_t log_every = std::max<int64_t>(1, total / kMostLogged);
+  options.on_step = [&, then = std::move(options.on_step)](const StepReport& report) {
+    report_step(report, batches, log_every);
+    if (then) then(report);
+  };
+  options.on_epoch = [&, then = std::move(options.on_epoch)](const EpochReport& report) {
+    report_epoch(report);
+    if (then) then(report);
+  };
+  if (options_.out != "none") options.folder = options_.out.empty() ? free_folder(name_) : options_.out;
+  Fit fit(trainer, train, options);
+  if (!options_.resume.empty()) fit.resume(options_.resume + "/" + kLatestCheckpoint);
+  describe(trainer, train);
+  if (!options.folder.empty()) open_folder(options.folder, trainer);
+  progress_.emplace(Progress::Options{.epochs = by_steps ? 0 : options_.epochs,
+                                      .steps_per_epoch = by_steps ? options_.steps : batches,
+                                      .items_per_step = static_cast<double>(options_.batch)});
+  const FitResult result = fit.run();
+  steps_ = result.steps;
+  progress_.reset();
+  if (result.reason == FitResult::Reason::interrupted) throw Stopped{};
+  if (result.reason == FitResult::Reason::early_stop) print("stopped early: no improvement");
+  return result;
+}
+
+void Session::print(const std::string& text) {
+  if (progress_)
+    progress_->print(text);
+  else
+    std::printf("%s\n", text.c_str());
+}
+
+MeanMetrics Session::evaluate_classes(Trainer& trainer, DataLoader& test, std::vector<std::string> names) {
+  // Half of the pictures are the first ones, the other half the first mistakes.
+  std::vector<ReportPicture> first, wrong;
+  std::optional<ConfusionMatrix> confusion;
+  const auto name_of_class = [&](int64_t i) {
+    return i >= 0 && i < static_cast<int64_t>(names.size()) ? names[static_cast<size_t>(i)] : cat(i);
+  };
+  const MeanMetrics means = evaluate(
+      trainer, test,
+      [&](const Batch& batch, const Array& logits) {
+        if (!confusion) confusion.emplace(static_cast<int>(logits.shape().back()));
+        const Array& targets = batch.columns[1];
+        confusion->add(logits, targets);
+        const std::vector<int32_t> predicted = argmax_rows(logits);
+        for (int64_t row = 0; row < batch.count && wrong.size() < kPictures; ++row) {
+          const int32_t guess = predicted[static_cast<size_t>(row)];
+          const int64_t target = static_cast<int64_t>(targets.at(row));
+          std::vector<ReportPicture>& list = guess == target ? first : wrong;
+          if (list.size() >= kPictures) continue;
+          if (std::optional<Array> pixels = picture(batch.columns[0], row))
+            list.push_back({std::move(*pixels), name_of_class(guess), name_of_class(target),
+                            softmax_of(logits, row, guess)});
+        }
+      },
+      options_.fast_dev_run ? 1 : 0);
+  report_.confusion = std::move(confusion);
+  report_.class_names = std::move(names);
+  wrong.resize(std::min(wrong.size(), kPictures / 2));
+  first.resize(std::min(first.size(), kPictures - wrong.size()));
+  for (auto* list : {&first, &wrong})
+    for (ReportPicture& picture : *list) report_.pictures.push_back(std::move(picture));
+  return means;
+}
+
+void Session::finish(const stithy::Metrics& result) {
+  stithy::Metrics all = result;
+  all.emplace_back("steps", static_cast<double>(steps_));
+  all.emplace_back("seconds", seconds());
+  if (folder_) {
+    folder_->finish(all);
+    const std::vector<MetricsRow> rows = folder_->metrics();
+    std::set<std::string> names;
+    for (const MetricsRow& row : rows)
+      for (const auto& [name, value] : row.values) names.insert(name);
+    // One chart a metric, training and validation together.
+    const std::string train = "train_", validation = "validation_";
+    std::vector<Chart> charts;
+    for (const std::string& name : names) {
+      if (!name.starts_with(train)) continue;
+      const std::string metric = name.substr(train.size());
+      std::vector<std::pair<std::string, std::string>> lines{{name, "training"}};
+      if (names.contains(validation + metric)) lines.emplace_back(validation + metric, "validation");
+      charts.push_back(metrics_chart(rows, metric, lines));
+    }
+    for (const char* name : {"grad_norm", "lr"})
+      if (names.contains(name)) charts.push_back(metrics_chart(rows, name, {{name, name}}));
+    report_.charts.insert(report_.charts.begin(), charts.begin(), charts.end());
+    for (const auto& [name, value] : all) report_.result.emplace_back(name, format_number(value, 4));
+    report_.config = arguments_.values();
+    report_.config.emplace_back("device", default_device_info().name);
+    write_report(*folder_ / "report.html", report_);
+  }
+  std::string line = "result";
+  for (const auto& [name, value] : result) line += cat(" ", name, "=", format_number(value, 5));
+  std::printf("%s steps=%lld seconds=%.1f\n", line.c_str(), static_cast<long long>(steps_), seconds());
+}
+
+}  // namespace stithy::nn

@@ -1,0 +1,81 @@
+// Session: what every sample has around its training: options, device, run folder, progress, report.
+//
+//   int main(int argc, char** argv) {
+//     nn::Session session("digits", "classifies digits", {.epochs = 3});
+//     return session.run(argc, argv, [&] {
+//       ...
+//       session.fit(trainer, loader);
+//       session.finish({{"test_accuracy", accuracy}});
+//     });
+//   }
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "nn/data/loader.h"
+#include "nn/fit.h"
+#include "nn/run/arguments.h"
+#include "nn/run/progress.h"
+#include "nn/run/report.h"
+#include "nn/run/run_folder.h"
+#include "nn/trainer.h"
+
+namespace stithy::nn {
+
+class Session {
+ public:
+  // `defaults` are this sample's; --out is by default the first free folder runs/NAME-1, runs/NAME-2 ..., and
+  // "none" writes nothing.
+  Session(const std::string& name, const std::string& summary, const RunOptions& defaults);
+
+  // For a sample's own options, before run().
+  Arguments& arguments() { return arguments_; }
+  const RunOptions& options() const { return options_; }
+
+  // Reads the command line, with --resume that of the run to go on with; chooses the device, seeds the
+  // generators, then calls `body`. Returns the exit status: 0; 1 after an error, which is printed; 128 and
+  // the number of the signal that stopped training.
+  int run(int argc, const char* const* argv, const std::function<void()>& body);
+
+  // Trains as the options say (epochs or steps, resume, fast dev run, overfitting one batch), shows how it
+  // goes, and writes metrics and checkpoints into the run folder. After Ctrl-C or SIGTERM it does not return
+  // to the body: run() ends.
+  FitResult fit(Trainer& trainer, DataLoader& train, FitOptions options = {});
+
+  // What finish() writes; a sample adds its own tables, pictures and text.
+  Report& report() { return report_; }
+  // Confusion matrix, accuracy and loss of class logits over a loader of {x, class}; into the report go the
+  // matrix and, where x is images (u8), pictures with what was predicted. Returns the means.
+  MeanMetrics evaluate_classes(Trainer& trainer, DataLoader& test, std::vector<std::string> class_names = {});
+  // A line above the progress bar.
+  void print(const std::string& text);
+  // Ends the run: report.html, metrics.csv, and the line "result test_accuracy=0.981 ... steps=..
+  // seconds=..".
+  void finish(const stithy::Metrics& result);
+
+  // The run folder, or nothing where none is written.
+  const RunFolder* folder() const { return folder_ ? &*folder_ : nullptr; }
+  double seconds() const;
+
+ private:
+  bool start(int argc, const char* const* argv);
+  void describe(Trainer& trainer, DataLoader& train);
+  void open_folder(const std::string& path, const Trainer& trainer);
+  void report_step(const StepReport& report, int64_t batches, int64_t log_every);
+  void report_epoch(const EpochReport& report);
+
+  std::string name_;
+  RunOptions options_;
+  Arguments arguments_;
+  std::optional<RunFolder> folder_;
+  std::optional<Progress> progress_;
+  Report report_;
+  int64_t steps_ = 0;
+  double seconds_before_ = 0;  // of the run that was resumed
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+}  // namespace stithy::nn
