@@ -163,7 +163,9 @@ void add_run_options(Arguments& arguments, RunOptions& options) {
   arguments.add("--batch", &options.batch, "items a step", {1, 1 << 20})
       .add("--lr", &options.lr, "learning rate, at its peak", {1e-12, 1e3})
       .add("--seed", &options.seed, "seed of initialisation, shuffling and dropout")
-      .add("--out", &options.out, "folder for metrics, checkpoints and report.html", "DIR")
+      .add("--out", &options.out,
+           "folder for metrics, checkpoints and report.html; without it runs/NAME-1, -2 ...; none: no files",
+           "DIR")
       .add("--resume", &options.resume, "folder of a run to go on with", "DIR")
       .add("--fast-dev-run", &options.fast_dev_run, "a few steps of everything, to see that it works")
       .add("--overfit-batch", &options.overfit_batch,

@@ -10,10 +10,10 @@
 using namespace stithy;
 
 int main(int argc, char** argv) {
-  constexpr int64_t kTrain = 20000, kTest = 4000;
+  constexpr int64_t kTrain = 60000, kTest = 4000;
   int64_t hidden = 256;
   nn::Session session("digits_mlp", "classifies handwritten digits with one hidden layer",
-                      {.epochs = 6, .batch = 100, .lr = 2e-3});
+                      {.epochs = 3, .batch = 100, .lr = 3e-3});
   session.arguments().add("--hidden", &hidden, "units of the hidden layer", {1, 1e6});
 
   return session.run(argc, argv, [&] {
