@@ -22,7 +22,7 @@ constexpr size_t kPictures = 24;
 
 // Options that say where and how a run is done, not what is trained.
 bool is_of_the_invocation(const std::string& option) {
-  return option == "resume" || option == "out" || option == "device";
+  return option == "resume" || option == "out" || option == "device" || option == "summary";
 }
 
 // The first folder runs/NAME-N that does not exist.
@@ -78,6 +78,7 @@ double softmax_of(const Array& logits, int64_t row, int64_t column) {
 Session::Session(const std::string& name, const std::string& summary, const RunOptions& defaults)
     : name_(name), options_(defaults), arguments_(name, summary) {
   add_run_options(arguments_, options_);
+  arguments_.add("--summary", &print_summary_, "print a table of the layers");
   report_.title = name;
   report_.summary = summary;
 }
@@ -131,6 +132,7 @@ void Session::describe(Trainer& trainer, DataLoader& train) {
   const std::vector<Array> batch = train.next().columns;
   train.seek(position);
   const Summary summary = trainer.summary(batch);
+  if (print_summary_) std::printf("%s\n", summary.table().c_str());
   const auto start = std::chrono::steady_clock::now();
   const Plan& plan = trainer.plan(batch);
   const double ms =

@@ -69,6 +69,7 @@ class Session {
 
   std::string name_;
   RunOptions options_;
+  bool print_summary_ = false;
   Arguments arguments_;
   std::optional<RunFolder> folder_;
   std::optional<Progress> progress_;
