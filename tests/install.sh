@@ -14,22 +14,14 @@ find_package(Stithy 0.1 REQUIRED)
 add_executable(user main.cpp)
 target_link_libraries(user PRIVATE Stithy::nn)
 CMAKE
-cat >"$folder/user/main.cpp" <<'CPP'
-#include <cstdio>
-
-#include "engine/core/error.h"
-#include "engine/core/shape.h"
-#include "nn/file.h"
-
-int main() {
-  std::printf("%s\n", stithy::cat(stithy::Shape({2, 3})).c_str());
-  return 0;
-}
-CPP
+# The program is the README's.
+sed -n '/^```cpp$/,/^```$/p' "${STITHY_SOURCE:?}/README.md" | sed '/^```/d' >"$folder/user/main.cpp"
 cmake -S "$folder/user" -B "$folder/build" -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_BUILD_TYPE=Release
 cmake --build "$folder/build"
 # The libraries must find each other by themselves.
-env -u LD_LIBRARY_PATH "$folder/build/user"
+output=$(env -u LD_LIBRARY_PATH "$folder/build/user")
+echo "$output"
+[[ $output == *"0 xor 0 = 0"*"0 xor 1 = 1"*"1 xor 0 = 1"*"1 xor 1 = 0"* ]] || { echo "the README's program did not learn XOR"; exit 1; }
 
 # A newer minor version may break: 0.2 is not 0.1.
 sed -i 's/Stithy 0.1/Stithy 0.2/' "$folder/user/CMakeLists.txt"
