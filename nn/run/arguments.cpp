@@ -159,7 +159,10 @@ void add_run_options(Arguments& arguments, RunOptions& options) {
            "DIR");
   if (options.epochs > 0)
     arguments.add("--epochs", &options.epochs, "passes over the training data", {1, 1e6});
-  if (options.steps > 0) arguments.add("--steps", &options.steps, "training steps", {1, 1e12});
+  arguments.add(
+      "--steps", &options.steps,
+      options.epochs > 0 ? "training steps, instead of epochs; 0: as the epochs say" : "training steps",
+      {options.epochs > 0 ? 0.0 : 1.0, 1e12});
   arguments.add("--batch", &options.batch, "items a step", {1, 1 << 20})
       .add("--lr", &options.lr, "learning rate, at its peak", {1e-12, 1e3})
       .add("--seed", &options.seed, "seed of initialisation, shuffling and dropout")

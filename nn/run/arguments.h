@@ -53,8 +53,8 @@ class Arguments {
 struct RunOptions {
   std::string device = "auto";
   std::string data = {};  // folder; empty: data that needs no download
-  int64_t epochs = 10;    // 0: the sample counts steps
-  int64_t steps = 0;      // 0: the sample counts epochs
+  int64_t epochs = 10;    // 0: the sample counts steps alone
+  int64_t steps = 0;      // more than 0: instead of epochs
   int64_t batch = 64;
   double lr = 1e-3;
   uint64_t seed = 0;
@@ -63,7 +63,7 @@ struct RunOptions {
   bool fast_dev_run = false, overfit_batch = false;
 };
 
-// --device, --data, --epochs or --steps (whichever the defaults use), --batch, --lr, --seed, --out,
+// --device, --data, --epochs (where the defaults use it), --steps, --batch, --lr, --seed, --out,
 // --resume, --fast-dev-run and --overfit-batch.
 void add_run_options(Arguments& arguments, RunOptions& options);
 

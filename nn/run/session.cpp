@@ -198,6 +198,10 @@ void Session::report_epoch(const EpochReport& report) {
                          "  validation", line, report.best ? "  best" : ""));
 }
 
+int64_t Session::total_steps(const DataLoader& train, int64_t accumulate) const {
+  return options_.steps > 0 ? options_.steps : train.batches_per_epoch() * options_.epochs / accumulate;
+}
+
 FitResult Session::fit(Trainer& trainer, DataLoader& train, FitOptions options) {
   options.metadata["seed"] = cat(options_.seed);
   options.fast_dev_run = options_.fast_dev_run;
@@ -206,8 +210,7 @@ FitResult Session::fit(Trainer& trainer, DataLoader& train, FitOptions options) 
   options.epochs = by_steps ? std::numeric_limits<int64_t>::max() : options_.epochs;
   options.most_steps = options_.steps;
   const int64_t batches = train.batches_per_epoch();
-  const int64_t total = by_steps ? options_.steps : batches * options_.epochs;
-  const int64_t log_every = std::max<int64_t>(1, total / kMostLogged);
+  const int64_t log_every = std::max<int64_t>(1, total_steps(train) / kMostLogged);
   options.on_step = [&, then = std::move(options.on_step)](const StepReport& report) {
     report_step(report, batches, log_every);
     if (then) then(report);

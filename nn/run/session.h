@@ -40,6 +40,8 @@ class Session {
   // the number of the signal that stopped training.
   int run(int argc, const char* const* argv, const std::function<void()>& body);
 
+  // The updates that fit() will take, each of `accumulate` batches: what a schedule is made for.
+  int64_t total_steps(const DataLoader& train, int64_t accumulate = 1) const;
   // Trains as the options say (epochs or steps, resume, fast dev run, overfitting one batch), shows how it
   // goes, and writes metrics and checkpoints into the run folder. After Ctrl-C or SIGTERM it does not return
   // to the body: run() ends.

@@ -30,9 +30,9 @@ int main(int argc, char** argv) {
 
     nn::Sequential model{nn::FromBytes(), nn::Flatten(), nn::Linear(kDigitSize * kDigitSize, hidden),
                          nn::Relu(), nn::Linear(hidden, 10)};
-    const int64_t steps = options.epochs * train.batches_per_epoch();
     nn::Trainer trainer(model, nn::CrossEntropy{}, nn::Adam({.lr = static_cast<float>(options.lr)}),
-                        {.schedule = nn::schedule::linear_warmup(20, nn::schedule::cosine(steps, 0.01))});
+                        {.schedule = nn::schedule::linear_warmup(
+                             20, nn::schedule::cosine(session.total_steps(train), 0.01))});
 
     session.fit(trainer, train, {.validation = &validation, .monitor = "accuracy", .maximize = true});
     const nn::MeanMetrics means = session.evaluate_classes(trainer, test);
