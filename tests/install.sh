@@ -5,6 +5,10 @@ folder=$(mktemp -d "${TMPDIR:-/tmp}/stithy-install-XXXXXX")
 trap 'rm -rf "$folder"' EXIT
 prefix=$folder/prefix
 cmake --install "${STITHY_BUILD:?}" --prefix "$prefix" >"$folder/log" 2>&1 || { cat "$folder/log"; exit 1; }
+if grep -rE '#include [<"](vulkan|shaders|engine/ops)/' "$prefix/include"; then
+  echo "an installed header shows what users do not have"
+  exit 1
+fi
 
 mkdir "$folder/user"
 cat >"$folder/user/CMakeLists.txt" <<'CMAKE'
