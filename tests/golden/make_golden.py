@@ -1,0 +1,134 @@
+"""Writes tests/golden/*.json: inputs, outputs and gradients of PyTorch, in double precision, for golden_test.cpp.
+
+Usage: python3 tests/golden/make_golden.py  (needs PyTorch 2.6 or later)
+"""
+import itertools
+import json
+import pathlib
+
+import torch
+import torch.nn.functional as F
+
+HERE = pathlib.Path(__file__).parent
+torch.manual_seed(20240501)
+
+
+def randn(*shape):
+    # Exact in fp32, so that the device starts from the same values.
+    return torch.randn(shape, dtype=torch.float32).double()
+
+
+def plain(x):
+    return {"shape": list(x.shape),
+            "values": [int(v) if not x.is_floating_point() else float(f"{v:.9g}") for v in x.detach().flatten().tolist()]}
+
+
+def write(name, cases):
+    text = json.dumps({"made_with": "PyTorch " + torch.__version__.split("+")[0], "cases": cases},
+                      separators=(",", ":"))
+    (HERE / f"{name}.json").write_text(text.replace('{"options"', '\n{"options"') + "\n")
+
+
+def case(options, inputs, function):
+    """Output and gradients of sum(dy * output); inputs named dy are not differentiated."""
+    xs = {k: v.clone().requires_grad_() if v.is_floating_point() else v for k, v in inputs.items()}
+    y = function(**xs)
+    dy = randn(*y.shape)
+    differentiable = [k for k, v in xs.items() if v.is_floating_point() and not k.startswith("_")]
+    grads = torch.autograd.grad(y, [xs[k] for k in differentiable], dy)
+    return {"options": options, "inputs": {k: plain(v) for k, v in inputs.items()}, "y": plain(y), "dy": plain(dy),
+            "gradients": {k: plain(g) for k, g in zip(differentiable, grads)}}
+
+
+def cross_entropy():
+    cases = []
+    for probabilities, weighted, smoothing, reduction in itertools.product(
+            (False, True), (False, True), (0.0, 0.125), ("mean", "sum", "none")):
+        logits = randn(5, 4) * 2
+        if probabilities:
+            targets = torch.softmax(randn(5, 4), -1).float().double()
+        else:
+            targets = torch.tensor([0, 3, 1, 1, 2])
+        weights = (torch.rand(4) + 0.5).double() if weighted else None
+        inputs = {"logits": logits, "targets": targets}
+        ignore = -100 if probabilities else 1
+
+        def loss(logits, targets):
+            return F.cross_entropy(logits, targets, weight=weights, ignore_index=ignore, reduction=reduction,
+                                   label_smoothing=smoothing)
+
+        made = case({"smoothing": smoothing, "reduction": reduction, "ignore_index": ignore}, inputs, loss)
+        if weighted:
+            made["weights"] = plain(weights)
+        cases.append(made)
+    write("cross_entropy", cases)
+
+
+def functions():
+    write("layernorm", [
+        case({"epsilon": epsilon}, {"x": randn(*shape) + 3, "weight": randn(shape[-1]), "bias": randn(shape[-1])},
+             lambda x, weight, bias: F.layer_norm(x, x.shape[-1:], weight, bias, epsilon))
+        for shape, epsilon in [((4, 9), 1e-5), ((2, 3, 16), 1e-3)]])
+    for name, function in (("softmax", torch.softmax), ("log_softmax", torch.log_softmax)):
+        write(name, [case({"axis": axis}, {"x": randn(*shape) * 3}, lambda x: function(x, axis))
+                     for shape, axis in [((4, 11), -1), ((5, 3), 0), ((2, 4, 3), 1)]])
+    write("gelu", [case({"form": form}, {"x": torch.linspace(-6, 6, 49).double()},
+                        lambda x: F.gelu(x, approximate=form)) for form in ("none", "tanh")])
+    write("embedding", [case({}, {"weight": randn(6, 3), "index": torch.tensor([[1, 5, 1], [0, 1, 5]])},
+                             lambda weight, index: F.embedding(index, weight))])
+
+
+class Lion(torch.optim.Optimizer):
+    """Chen et al. 2023, algorithm 2."""
+
+    def __init__(self, params, lr, betas=(0.9, 0.99), weight_decay=0.0):
+        super().__init__(params, dict(lr=lr, betas=betas, weight_decay=weight_decay))
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for p in group["params"]:
+                m = self.state[p].setdefault("m", torch.zeros_like(p))
+                b1, b2 = group["betas"]
+                update = (b1 * m + (1 - b1) * p.grad).sign()
+                p.sub_(group["lr"] * (update + group["weight_decay"] * p))
+                m.mul_(b2).add_(p.grad, alpha=1 - b2)
+
+
+def optimizers():
+    optim = torch.optim
+    runs = [
+        ("sgd", optim.SGD, {}), ("sgd", optim.SGD, {"weight_decay": 0.1}), ("sgd", optim.SGD, {"momentum": 0.9}),
+        ("sgd", optim.SGD, {"momentum": 0.9, "dampening": 0.4, "weight_decay": 0.01}),
+        ("sgd", optim.SGD, {"momentum": 0.9, "nesterov": True}),
+        ("rmsprop", optim.RMSprop, {}), ("rmsprop", optim.RMSprop, {"alpha": 0.9, "momentum": 0.8}),
+        ("rmsprop", optim.RMSprop, {"centered": True, "eps": 1e-3}),
+        ("rmsprop", optim.RMSprop, {"centered": True, "momentum": 0.5, "weight_decay": 0.1, "eps": 1e-3}),
+        ("adagrad", optim.Adagrad, {}), ("adagrad", optim.Adagrad, {"lr_decay": 0.1, "weight_decay": 0.1}),
+        ("adam", optim.Adam, {}), ("adam", optim.Adam, {"betas": (0.8, 0.95), "weight_decay": 0.1}),
+        ("adam", optim.Adam, {"amsgrad": True, "betas": (0.9, 0.9)}), ("adamw", optim.AdamW, {"weight_decay": 0.1}),
+        ("nadam", optim.NAdam, {}),
+        ("nadam", optim.NAdam, {"weight_decay": 0.1, "decoupled_weight_decay": True, "momentum_decay": 0.1}),
+        ("nadam", optim.NAdam, {"weight_decay": 0.1}), ("lion", Lion, {}), ("lion", Lion, {"weight_decay": 0.1}),
+    ]
+    cases = []
+    for rule, make, options in runs:
+        w = randn(4).requires_grad_()
+        lr = 0.01
+        start = plain(w)
+        optimizer = make([w], lr=lr, **options)
+        dws, ws = [], []
+        for step in range(24):
+            # Shrinking, so that AMSGrad's maximum matters.
+            w.grad = (randn(4) * 0.9**step).float().double()
+            dws.append(plain(w.grad)["values"])
+            optimizer.step()
+            ws.append(plain(w)["values"])
+        cases.append({"options": {k: list(v) if isinstance(v, tuple) else v for k, v in options.items()}, "rule": rule,
+                      "lr": lr, "start": start, "dw": dws, "w": ws})
+    write("optimizers", cases)
+
+
+cross_entropy()
+functions()
+optimizers()
