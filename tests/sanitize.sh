@@ -1,0 +1,19 @@
+#!/bin/bash
+# Builds with the address and undefined-behaviour sanitizers in build-asan and runs the tests there.
+# usage: tests/sanitize.sh [arguments for the tests]
+set -eu
+cd "${STITHY_SOURCE:-$(dirname "$0")/..}"
+build=${STITHY_ASAN_BUILD:-build-asan}
+if ! echo 'int main() {}' | c++ -fsanitize=address,undefined -x c++ - -o /dev/null 2>/dev/null; then
+  echo "sanitize: skipped, the compiler has no sanitizer libraries (libasan, libubsan)"
+  exit 77
+fi
+generator=$(command -v ninja >/dev/null && echo -G Ninja || true)
+[ -f "$build/CMakeCache.txt" ] || cmake -B "$build" $generator -DCMAKE_BUILD_TYPE=RelWithDebInfo -DSTITHY_SANITIZE=ON
+cmake --build "$build" --target stithy_tests -j "${STITHY_JOBS:-2}"
+# Drivers are not ours: what they leak is named in lsan.supp. LLVM-based drivers throw no C++ exceptions of
+# ours across their frames and reserve address space in a way that the strict mmap check refuses.
+export ASAN_OPTIONS=detect_leaks=1:halt_on_error=1:${ASAN_OPTIONS:-}
+export LSAN_OPTIONS=suppressions=$PWD/tests/lsan.supp:print_suppressions=0:${LSAN_OPTIONS:-}
+export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1:${UBSAN_OPTIONS:-}
+exec "$build/bin/stithy_tests" "$@"

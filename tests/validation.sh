@@ -1,0 +1,37 @@
+#!/bin/bash
+# Runs the tests under the Vulkan validation layers and fails on any message. Three runs, since no mode sees
+# everything: core and synchronization validation; the same with every kernel call submitted alone, because
+# layers before 2026 overlook hazards between two writes within a submission; and GPU-assisted validation,
+# which sees accesses outside a buffer (those outside a value but inside the buffer are the guard bands' part).
+# usage: STITHY_BUILD=build tests/validation.sh [arguments for the tests]
+set -u
+cd "${STITHY_SOURCE:-$(dirname "$0")/..}" || exit 1
+tests=${STITHY_BUILD:-build}/bin/stithy_tests
+[ -x "$tests" ] || { echo "validation: $tests is missing; build it first"; exit 1; }
+log=$(mktemp) || exit 1
+trap 'rm -f "$log"' EXIT
+
+if STITHY_VALIDATION=1 "$tests" --test-case="eval, item and constants" >"$log" 2>&1; then :
+elif grep -q "is not installed" "$log"; then
+  echo "validation: skipped, VK_LAYER_KHRONOS_validation is not installed (apt install vulkan-validationlayers)"
+  exit 77
+fi
+
+failed=0
+run() {
+  local label=$1
+  shift
+  if env "$@" >"$log" 2>&1 && ! grep -q "^validation: " "$log"; then
+    echo "validation, $label: $(grep -o '[0-9]* passed' "$log" | head -1 || true), no messages"
+  else
+    echo "validation, $label: FAILED"
+    grep -A 3 "^validation: " "$log" | sort | uniq -c | sort -rn | head -40
+    tail -30 "$log"
+    failed=1
+  fi
+}
+run "core and synchronization" STITHY_VALIDATION=1 "$tests" "$@"
+run "one submission a kernel" STITHY_VALIDATION=1 STITHY_DEBUG=submit-each \
+  VK_LAYER_ENABLES=VALIDATION_CHECK_ENABLE_SYNCHRONIZATION_VALIDATION_QUEUE_SUBMIT "$tests" "$@"
+run "GPU-assisted" STITHY_VALIDATION=gpu "$tests" "$@"
+exit $failed
