@@ -110,7 +110,7 @@ TEST_CASE("programs share variables, and the host reads and sets them") {
 TEST_CASE("a step is one submission, and nothing is recorded again") {
   const Variable v("v", floats({0, 0, 0}));
   const Tensor x = input("x", {3});
-  Program program({sum(v)}, {assign(v, v + x)});
+  Program program({sum(v)}, {assign(v, v + x)}, ProgramOptions{});  // whatever STITHY_DEBUG says
   const uint64_t recordings = program.counters().recordings;
   CHECK(program.counters().submissions == 0);
   const Array ones = floats({1, 1, 1});
