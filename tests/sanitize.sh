@@ -5,7 +5,7 @@ set -eu
 cd "${STITHY_SOURCE:-$(dirname "$0")/..}"
 build=${STITHY_ASAN_BUILD:-build-asan}
 if ! echo 'int main() {}' | c++ -fsanitize=address,undefined -x c++ - -o /dev/null 2>/dev/null; then
-  echo "sanitize: skipped, the compiler has no sanitizer libraries (libasan, libubsan)"
+  echo "SKIP: the compiler has no sanitizer libraries (libasan, libubsan)"
   exit 77
 fi
 generator=$(command -v ninja >/dev/null && echo -G Ninja || true)

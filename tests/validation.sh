@@ -13,7 +13,7 @@ trap 'rm -f "$log"' EXIT
 
 if STITHY_VALIDATION=1 "$tests" --test-case="eval, item and constants" >"$log" 2>&1; then :
 elif grep -q "is not installed" "$log"; then
-  echo "validation: skipped, VK_LAYER_KHRONOS_validation is not installed (apt install vulkan-validationlayers)"
+  echo "SKIP: VK_LAYER_KHRONOS_validation is not installed (apt install vulkan-validationlayers)"
   exit 77
 fi
 
