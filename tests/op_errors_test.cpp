@@ -20,7 +20,7 @@ void check_error(const std::string& where, const std::string& part, const std::f
 }
 }  // namespace
 
-TEST_SUITE("op errors") {
+TEST_SUITE("op_errors") {
   const Tensor x = input("x", {2, 3}), y = input("y", {4, 3}), i = input("i", {2, 3}, DType::i32),
                b = input("b", {2, 3}, DType::boolean);
 
