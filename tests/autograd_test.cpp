@@ -1,6 +1,7 @@
 // Gradients of whole graphs, and gradients of gradients, against central differences in double precision.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <functional>

@@ -1,6 +1,7 @@
 // Against PyTorch: tests/golden/make_golden.py wrote the values, in double precision.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>

@@ -1,5 +1,6 @@
 #include "tests/hostile.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <limits>
 #include <new>

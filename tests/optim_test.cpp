@@ -1,6 +1,7 @@
 // The update rules over many steps of one replayed program, against double precision.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <limits>

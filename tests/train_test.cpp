@@ -2,6 +2,7 @@
 // was not interrupted.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <csignal>
 #include <filesystem>

@@ -1,4 +1,6 @@
 // Softmax and normalisation over the last axis. The shaders state the formulas.
+#include <algorithm>
+
 #include "engine/ops.h"
 #include "engine/ops/elements.h"
 #include "engine/ops/rows.h"

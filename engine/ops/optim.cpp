@@ -1,4 +1,5 @@
 // In-place updates of variables: assign, and the optimizers' rules.
+#include <algorithm>
 #include <cmath>
 
 #include "engine/graph/op.h"

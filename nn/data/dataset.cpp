@@ -1,5 +1,6 @@
 #include "nn/data/dataset.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <numeric>

@@ -1,6 +1,7 @@
 // Rows of the losses: every combination of cross_entropy's options.
 #include "tests/harness.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 

@@ -1,6 +1,7 @@
 // Rows of softmax and normalisation.
 #include "tests/harness.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 

@@ -2,6 +2,7 @@
 // steps.
 #include "tests/harness.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "engine/core/error.h"
