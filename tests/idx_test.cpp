@@ -3,7 +3,10 @@
 #include <doctest/doctest.h>
 #include <zlib.h>
 
+#include <cstdio>
 #include <cstdlib>
+#include <filesystem>
+#include <string>
 
 #include "engine/core/error.h"
 #include "nn/file.h"
@@ -100,8 +103,15 @@ TEST_SUITE("idx") {
                          Error);
   }
 
-  TEST_CASE("the real MNIST" * doctest::skip(std::getenv("STITHY_MNIST") == nullptr)) {
-    const TrainTest data = load_mnist(std::getenv("STITHY_MNIST"));
+  TEST_CASE("the real MNIST") {
+    const char* data_folder = std::getenv("STITHY_DATA");
+    const std::string folder =
+        std::string(data_folder ? data_folder : STITHY_SOURCE_DIR "/../shared/data") + "/mnist";
+    if (!std::filesystem::exists(folder)) {
+      std::printf("SKIP: the real MNIST: there is no folder %s\n", folder.c_str());
+      return;
+    }
+    const TrainTest data = load_mnist(folder);
     CHECK(data.train.images.shape() == Shape{60000, 28, 28});
     CHECK(data.test.labels.shape() == Shape{10000});
     CHECK(data.test.labels.at(0) == 7);

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Every sample learns what it promises: on its own data, and on real data where a folder of it stands beside the checkout
+# (or where STITHY_DATA says).
+set -u
+data=${STITHY_DATA:-${STITHY_SOURCE:?}/../shared/data}
+failures=0
+
+# expect_at_least METRIC BOUND COMMAND...
+expect_at_least() {
+  local metric=$1 bound=$2 result value; shift 2
+  result=$("$@" --out none 2>&1 | tail -n 1)
+  value=$(sed -nE "s/^result .*\b$metric=([0-9.eE+-]+).*/\1/p" <<<"$result")
+  echo "${*##*/bin/}: ${result:-no output}"
+  awk -v value="${value:-0}" -v bound="$bound" 'BEGIN { exit !(value >= bound) }' && return
+  echo "FAILED: $metric is below $bound"
+  failures=$((failures + 1))
+}
+
+bin=${STITHY_BUILD:?}/bin
+expect_at_least test_accuracy 0.97 "$bin/digits_mlp"
+if [[ -d $data/mnist ]]; then
+  expect_at_least test_accuracy 0.98 "$bin/digits_mlp" --data "$data/mnist" --epochs 10
+else
+  echo "SKIP: digits_mlp on MNIST: there is no folder $data/mnist"
+fi
+exit $((failures > 0))
