@@ -10,6 +10,8 @@ if grep -rE '#include [<"](vulkan|shaders|engine/ops)/' "$prefix/include"; then
   exit 1
 fi
 
+# The build tool that is there: a machine may have Ninja and no make.
+generator=$(sed -n 's/^CMAKE_GENERATOR:INTERNAL=//p' "$STITHY_BUILD/CMakeCache.txt")
 mkdir "$folder/user"
 cat >"$folder/user/CMakeLists.txt" <<'CMAKE'
 cmake_minimum_required(VERSION 3.22)
@@ -20,7 +22,7 @@ target_link_libraries(user PRIVATE Stithy::nn)
 CMAKE
 # The program is the README's.
 sed -n '/^```cpp$/,/^```$/p' "${STITHY_SOURCE:?}/README.md" | sed '/^```/d' >"$folder/user/main.cpp"
-cmake -S "$folder/user" -B "$folder/build" -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_BUILD_TYPE=Release
+cmake -S "$folder/user" -B "$folder/build" -G "$generator" -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_BUILD_TYPE=Release
 cmake --build "$folder/build"
 # The libraries must find each other by themselves.
 output=$(env -u LD_LIBRARY_PATH "$folder/build/user")
@@ -29,7 +31,7 @@ echo "$output"
 
 # A newer minor version may break: 0.2 is not 0.1.
 sed -i 's/Stithy 0.1/Stithy 0.2/' "$folder/user/CMakeLists.txt"
-if cmake -S "$folder/user" -B "$folder/wrong" -DCMAKE_PREFIX_PATH="$prefix" >"$folder/log" 2>&1; then
+if cmake -S "$folder/user" -B "$folder/wrong" -G "$generator" -DCMAKE_PREFIX_PATH="$prefix" >"$folder/log" 2>&1; then
   echo "find_package(Stithy 0.2) accepted version 0.1"
   exit 1
 fi

@@ -124,10 +124,11 @@ Outcome run(const std::vector<std::string>& command) {
   return outcome;
 }
 
-// glslang writes "ERROR: file:line: text"; editors and people look for "file:line: error: text".
+// glslang writes "ERROR: file:line: text"; editors and people look for "file:line: error: text". Its
+// summaries have no place in a file, and are printed only where nothing else is.
 void print_messages(const std::string& output) {
   std::istringstream lines(output);
-  std::string line;
+  std::string line, located, others;
   while (std::getline(lines, line)) {
     for (const auto& [prefix, kind] :
          {std::pair{"ERROR: ", "error: "}, std::pair{"WARNING: ", "warning: "}}) {
@@ -135,11 +136,15 @@ void print_messages(const std::string& output) {
       const std::string rest = line.substr(std::strlen(prefix));
       const size_t file = rest.find(':');
       const size_t text = file == std::string::npos ? file : rest.find(": ", file + 1);
-      const bool located = text != std::string::npos &&
-                           rest.find_first_not_of("0123456789", file + 1) == text && text > file + 1;
-      std::cerr << (located ? rest.substr(0, text + 2) + kind + rest.substr(text + 2) : kind + rest) << "\n";
+      if (text != std::string::npos && text > file + 1 &&
+          rest.find_first_not_of("0123456789", file + 1) == text) {
+        located += rest.substr(0, text + 2) + kind + rest.substr(text + 2) + "\n";
+      } else {
+        others += kind + rest + "\n";
+      }
     }
   }
+  std::cerr << (located.empty() ? others : located);
 }
 
 // The files that the shader includes, directly or not, looked up as glslang does.
