@@ -285,10 +285,6 @@ std::shared_ptr<Device> Device::open(std::string_view selector) {
   vk.GetPhysicalDeviceMemoryProperties2(state.physical, &memory);
   state.memory = memory.memoryProperties;
 
-  VkSemaphoreTypeCreateInfo type{VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO};
-  type.semaphoreType = VK_SEMAPHORE_TYPE_TIMELINE;
-  VkSemaphoreCreateInfo semaphore{VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO, &type};
-  check(state.fn.CreateSemaphore(state.device, &semaphore, nullptr, &state.timeline), "vkCreateSemaphore");
   VkPipelineCacheCreateInfo cache{VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO};
   check(state.fn.CreatePipelineCache(state.device, &cache, nullptr, &state.cache), "vkCreatePipelineCache");
   // Made after the layers and the driver were loaded, so it goes before them when the process ends.
@@ -299,7 +295,7 @@ std::shared_ptr<Device> Device::open(std::string_view selector) {
 Device::~Device() {
   State& s = *state_;
   if (!s.device || exiting()) return;
-  s.fn.DeviceWaitIdle(s.device);
+  if (last_serial_ > 0) wait(last_serial_);
   for (auto& [key, pipeline] : s.pipelines) s.fn.DestroyPipeline(s.device, pipeline.handle, nullptr);
   for (auto& [key, layout] : s.layouts) {
     s.fn.DestroyPipelineLayout(s.device, layout.pipeline, nullptr);
@@ -312,6 +308,14 @@ Device::~Device() {
 
 uint64_t Device::submit(std::span<const Commands* const> commands) {
   const std::lock_guard lock(state_->mutex);
+  // Not earlier: drivers that only compile, without a GPU, have no timelines.
+  if (!state_->timeline) {
+    VkSemaphoreTypeCreateInfo type{VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO};
+    type.semaphoreType = VK_SEMAPHORE_TYPE_TIMELINE;
+    VkSemaphoreCreateInfo create{VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO, &type};
+    check(state_->fn.CreateSemaphore(state_->device, &create, nullptr, &state_->timeline),
+          "vkCreateSemaphore");
+  }
   std::vector<VkCommandBuffer> buffers;
   for (const Commands* one : commands) buffers.push_back(one->state_->buffer);
   const uint64_t serial = last_serial_ + 1;

@@ -30,7 +30,6 @@ namespace stithy::vk {
 #define STITHY_VK_DEVICE_FUNCTIONS(X) \
   X(DestroyDevice)                    \
   X(GetDeviceQueue)                   \
-  X(DeviceWaitIdle)                   \
   X(QueueSubmit)                      \
   X(CreateSemaphore)                  \
   X(DestroySemaphore)                 \
