@@ -46,8 +46,7 @@ std::optional<std::string> given(int argc, const char* const* argv, const std::s
 std::string device_line() {
   const vk::DeviceInfo& d = default_device_info();
   return cat("stithy 0.1  device: ", d.name, " (", d.driver, d.driver_info.empty() ? "" : ", ", d.driver_info,
-             ")", d.arithmetic_f16 ? "  fp16" : "", d.cooperative_matrix ? " coopmat" : "", "  ",
-             format_bytes(d.heap_bytes), ", ", format_bytes(device_available_bytes()), " free");
+             ")  ", format_bytes(device_available_bytes()), " free");
 }
 
 // The picture of item `row` of a column of images, u8 [n, h, w], [n, 1 or 3, h, w] or [n, h, w, 3].
