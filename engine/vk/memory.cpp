@@ -29,8 +29,8 @@ std::optional<uint64_t> parse_size(const char* text) {
   return static_cast<uint64_t>(value * unit);
 }
 
-// What the operating system can still give without swapping; a CPU driver's heap counts memory in use as
-// well.
+// What the operating system can still give without swapping. A CPU driver takes it from there, whatever size it
+// states for its heap (lavapipe 22.3: always 2 GiB).
 std::optional<uint64_t> system_memory_available() {
   std::ifstream file("/proc/meminfo");
   for (std::string key; file >> key;) {
@@ -138,8 +138,7 @@ uint64_t Device::available_bytes() const {
     available = best;
   }
   if (info_.is_cpu())
-    if (const std::optional<uint64_t> free = system_memory_available())
-      available = std::min(available, *free);
+    if (const std::optional<uint64_t> free = system_memory_available()) available = *free;
   if (const char* text = std::getenv("STITHY_MEMORY_LIMIT"); text && *text) {
     const std::optional<uint64_t> limit = parse_size(text);
     if (!limit)
