@@ -277,6 +277,7 @@ uint64_t Program::submit(std::span<const Feed> feeds) {
   }
   s.submit_all(slot);
   ++s.counters.runs;
+  if (s.plan.options.submit_each) s.device->wait_idle();
   if (s.plan.options.find_nan) {
     s.device->wait(s.serials[slot]);
     s.throw_first_nan(slot);

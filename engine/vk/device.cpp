@@ -340,4 +340,6 @@ void Device::wait(uint64_t serial) {
   check(state_->fn.WaitSemaphores(state_->device, &wait, UINT64_MAX), "vkWaitSemaphores");
 }
 
+void Device::wait_idle() { check(state_->fn.QueueWaitIdle(state_->queue), "vkQueueWaitIdle"); }
+
 }  // namespace stithy::vk

@@ -103,6 +103,8 @@ class Device : public std::enable_shared_from_this<Device> {
   // Starts the commands, in order, after all earlier submissions; returns a serial to wait for.
   uint64_t submit(std::span<const Commands* const> commands);
   void wait(uint64_t serial);
+  // Waits for all submissions in the one way that old synchronization validation understands and forgets by.
+  void wait_idle();
   // Copies between the host and a buffer, after all submitted work.
   void write(const Buffer& target, uint64_t offset, std::span<const std::byte> bytes);
   void read(const Buffer& source, uint64_t offset, std::span<std::byte> bytes);

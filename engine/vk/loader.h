@@ -31,6 +31,7 @@ namespace stithy::vk {
   X(DestroyDevice)                    \
   X(GetDeviceQueue)                   \
   X(QueueSubmit)                      \
+  X(QueueWaitIdle)                    \
   X(CreateSemaphore)                  \
   X(DestroySemaphore)                 \
   X(WaitSemaphores)                   \
