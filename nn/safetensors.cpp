@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "engine/core/error.h"
-#include "nn/file.h"
+#include "engine/core/file.h"
 
 namespace stithy {
 namespace {

@@ -1,4 +1,4 @@
-#include "nn/file.h"
+#include "nn/gzip.h"
 
 #include <doctest/doctest.h>
 #include <sys/stat.h>

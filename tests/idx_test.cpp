@@ -9,7 +9,7 @@
 #include <string>
 
 #include "engine/core/error.h"
-#include "nn/file.h"
+#include "engine/core/file.h"
 #include "tests/hostile.h"
 #include "tests/temporary_folder.h"
 

@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "engine/core/error.h"
-#include "nn/file.h"
+#include "engine/core/file.h"
 #include "tests/temporary_folder.h"
 
 using namespace stithy;

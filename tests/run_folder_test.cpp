@@ -8,7 +8,7 @@
 #include <limits>
 
 #include "engine/core/error.h"
-#include "nn/file.h"
+#include "engine/core/file.h"
 #include "tests/hostile.h"
 #include "tests/temporary_folder.h"
 

@@ -6,7 +6,7 @@
 #include <cstring>
 
 #include "engine/core/error.h"
-#include "nn/file.h"
+#include "engine/core/file.h"
 #include "tests/hostile.h"
 #include "tests/temporary_folder.h"
 

@@ -8,9 +8,9 @@
 #include <filesystem>
 #include <numbers>
 
+#include "engine/core/file.h"
 #include "nn/data/digits.h"
 #include "nn/data/idx.h"
-#include "nn/file.h"
 #include "nn/interrupt.h"
 #include "nn/metrics.h"
 #include "nn/nn.h"

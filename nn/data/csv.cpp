@@ -7,7 +7,7 @@
 #include <set>
 
 #include "engine/core/error.h"
-#include "nn/file.h"
+#include "engine/core/file.h"
 
 namespace stithy {
 namespace {

@@ -5,7 +5,7 @@
 #include <filesystem>
 
 #include "engine/core/error.h"
-#include "nn/file.h"
+#include "nn/gzip.h"
 
 namespace stithy {
 namespace {

@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "engine/core/error.h"
-#include "nn/file.h"
+#include "engine/core/file.h"
 #include "nn/run/png.h"
 #include "nn/run/progress.h"
 

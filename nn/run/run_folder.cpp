@@ -9,7 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/core/error.h"
-#include "nn/file.h"
+#include "engine/core/file.h"
 
 namespace stithy {
 namespace {

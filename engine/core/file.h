@@ -41,10 +41,5 @@ inline constexpr uint64_t kReadLimit = uint64_t{4} << 30;
 
 // The whole file. Throws Error when it is larger than `limit` bytes.
 std::string read_file(const std::string& path, uint64_t limit = kReadLimit);
-// The same; gzip (RFC 1952, told by its first two bytes) is inflated, `limit` bounding the inflated size.
-std::string read_gzip_or_plain(const std::string& path, uint64_t limit = kReadLimit);
-// Inflates one or more gzip members. Throws Error, named `where`, when the data is broken, ends early, is
-// followed by something else or inflates to more than `limit` bytes.
-std::string gunzip(std::string_view bytes, uint64_t limit, const std::string& where);
 
 }  // namespace stithy
