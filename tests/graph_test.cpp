@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <limits>
 #include <numeric>
 
 #include "engine/core/error.h"
@@ -285,6 +286,51 @@ TEST_CASE("guard bands and submit-each change no result") {
     if (options.guard) CHECK_NOTHROW(program.check_guards());
     if (!options.guard) CHECK(says(error_of([&] { program.check_guards(); }), "has no guard bands"));
   }
+}
+
+TEST_CASE("raw timestamps become nanoseconds") {
+  vk::DeviceInfo device;
+  CHECK_FALSE(device.timestamps());
+  device.timestamp_bits = 36;
+  device.timestamp_period_ns = std::numeric_limits<double>::infinity();
+  CHECK_FALSE(device.timestamps());
+  device.timestamp_period_ns = 52.08;
+  CHECK(device.timestamps());
+  CHECK(device.nanoseconds(100, 103) == doctest::Approx(156.24));
+  CHECK(device.nanoseconds((uint64_t{1} << 36) - 1, 2) == doctest::Approx(156.24));
+  CHECK(device.nanoseconds(0xfff0000000000001, 2) == doctest::Approx(52.08));  // bits without a value
+  device.timestamp_bits = 64;
+  CHECK(device.nanoseconds(UINT64_MAX, 0) == doctest::Approx(52.08));
+  device.timestamp_bits = 0;
+  CHECK_FALSE(device.timestamps());
+}
+
+TEST_CASE("a program times each of its kernels") {
+  if (!default_device_info().timestamps()) return;
+  const Tensor small = input("small", {4}), large = input("large", {1 << 20});
+  const Tensor y = exp(large), z = small * 2.0f;
+  const Array four(Shape{4}, DType::f32), many(Shape{1 << 20}, DType::f32);
+  for (const bool submit_each : {false, true}) {
+    Program program({z, y}, {}, {.timestamps = true, .submit_each = submit_each});
+    const size_t count = program.plan().dispatches.size();
+    CHECK(says(error_of([&] { program.dispatch_ns(); }), "no run was submitted"));
+    for (int run = 0; run < 3; ++run) submit(program, {{small, &four}, {large, &many}});
+    const std::vector<double> before = program.dispatch_ns(2), last = program.dispatch_ns();
+    REQUIRE(last.size() == count);
+    REQUIRE(before.size() == count);
+    CHECK(before != last);
+    CHECK(last == program.dispatch_ns(3));
+    CHECK(says(error_of([&] { program.dispatch_ns(1); }), "run 1 cannot be read"));
+    // Not a promise about speed: a million exponentials cannot be quicker than 4 products, nor take an hour.
+    double of_large = 0, of_small = 0;
+    for (size_t i = 0; i < count; ++i)
+      (program.plan().dispatches[i].node == y.node().get() ? of_large : of_small) += last[i];
+    CHECK(of_large > of_small);
+    CHECK(of_large < 3.6e12);
+    CHECK(program.read(1).at(0) == 1);
+  }
+  Program plain({z}, {}, ProgramOptions{});
+  CHECK(says(error_of([&] { plain.dispatch_ns(); }), "set ProgramOptions::timestamps"));
 }
 
 TEST_CASE("STITHY_DEBUG") {

@@ -20,6 +20,9 @@ struct ProgramOptions {
   // Looks for NaN after every op. A run then waits for its end and throws Error naming the first op that made
   // one.
   bool find_nan = false;
+  // Measures every kernel call by itself: it runs alone, between two of the device's timestamps, for
+  // Program::dispatch_ns. Program throws Error on a device where DeviceInfo::timestamps() is false.
+  bool timestamps = false;
   // Every kernel call in a submission of its own: slow, but old validation layers see all hazards only then.
   bool submit_each = false;
 

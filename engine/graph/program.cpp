@@ -30,6 +30,7 @@ struct Program::State {
   std::vector<uint64_t> upload_offsets, readback_offsets;
   std::vector<vk::Commands> main;           // one, or one a kernel call with submit_each
   std::vector<vk::Commands> before, after;  // by slot: copies in, copies out
+  std::unique_ptr<vk::Timestamps> times;    // two a dispatch
   std::array<uint64_t, 2> serials{};
   std::vector<const Array*> values;
   Counters counters;
@@ -42,6 +43,7 @@ struct Program::State {
   void place_variables();
   void record();
   void submit_all(size_t slot);
+  size_t wait_for(uint64_t run);
   void throw_first_nan(size_t slot);
   int report_buffer() const {
     for (size_t i = 0; i < plan.buffers.size(); ++i)
@@ -130,10 +132,17 @@ void Program::State::record() {
     readback_offsets.push_back(offset);
     offset += aligned(span.bytes);
   }
+  readback_offsets.push_back(offset);  // of the timestamps
+  if (plan.options.timestamps) {
+    const uint32_t count = 2 * static_cast<uint32_t>(plan.dispatches.size());
+    times = std::make_unique<vk::Timestamps>(device, count);
+    offset += aligned(8 * count);
+  }
   readback_offsets.push_back(offset);  // of the NaN report
 
   for (size_t slot = 0; slot < 2; ++slot) {
     vk::Commands& in = before.emplace_back(device);
+    if (times) in.reset(*times);
     in.barrier();
     if (plan.options.guard) {
       for (size_t i = 0; i < plan.buffers.size(); ++i)
@@ -158,6 +167,7 @@ void Program::State::record() {
       const vk::Binding from = bind(plan.fetch_spans[i]);
       out.copy(*from.buffer, from.offset, *readback[slot], readback_offsets[i], from.bytes);
     }
+    if (times) out.copy(*times, *readback[slot], readback_offsets[plan.fetch_spans.size()]);
     if (report >= 0)
       out.copy(*buffers[static_cast<size_t>(report)].buffer, 0, *readback[slot], readback_offsets.back(),
                plan.buffers[static_cast<size_t>(report)].bytes);
@@ -180,9 +190,12 @@ void Program::State::record() {
                           kernel.push_bytes, subgroups, kernel.spec_ids, dispatch.call.spec});
     std::vector<vk::Binding> bindings;
     for (const Span& span : dispatch.spans) bindings.push_back(bind(span));
-    if (dispatch.barrier_before) main.back().barrier();
+    if (dispatch.barrier_before || times) main.back().barrier();
+    const uint32_t index = 2 * static_cast<uint32_t>(&dispatch - plan.dispatches.data());
+    if (times) main.back().timestamp(*times, index);
     main.back().dispatch(pipeline, bindings, dispatch.call.push,
                          {dispatch.groups.x, dispatch.groups.y, dispatch.groups.z});
+    if (times) main.back().timestamp(*times, index + 1);
   }
   main.back().finish();
   counters.recordings += main.size() + before.size() + after.size();
@@ -285,17 +298,23 @@ uint64_t Program::submit(std::span<const Feed> feeds) {
   return s.counters.runs;
 }
 
+// Waits for one of the latest two runs, 0 being the latest, and returns its slot.
+size_t Program::State::wait_for(uint64_t run) {
+  if (run == 0) run = counters.runs;
+  if (run == 0) throw Error(plan.options.name, "nothing to read: no run was submitted");
+  if (run > counters.runs || run + 2 <= counters.runs)
+    throw Error(plan.options.name, cat("run ", run, " cannot be read, the latest two are ", counters.runs - 1,
+                                       " and ", counters.runs));
+  const size_t slot = (run - 1) % 2;
+  device->wait(serials[slot]);
+  return slot;
+}
+
 Array Program::read(size_t index, uint64_t run) {
   State& s = *state_;
-  if (run == 0) run = s.counters.runs;
-  if (run == 0) throw Error(s.plan.options.name, "nothing to read: no run was submitted");
-  if (run > s.counters.runs || run + 2 <= s.counters.runs)
-    throw Error(s.plan.options.name, cat("run ", run, " cannot be read, the latest two are ",
-                                         s.counters.runs - 1, " and ", s.counters.runs));
+  const size_t slot = s.wait_for(run);
   if (index >= s.plan.fetches.size())
     throw Error(s.plan.options.name, cat("there is no fetch ", index, " of ", s.plan.fetches.size()));
-  const size_t slot = (run - 1) % 2;
-  s.device->wait(s.serials[slot]);
 
   const Tensor& tensor = s.plan.fetches[index];
   const size_t size = size_of(tensor.dtype());
@@ -321,6 +340,20 @@ Array Program::read(size_t index, uint64_t run) {
                 bytes + element * static_cast<int64_t>(size) - begin, size);
     for (int d = position.rank() - 1; d >= 0 && ++position[d] == tensor.shape()[d]; --d) position[d] = 0;
   }
+  return result;
+}
+
+std::vector<double> Program::dispatch_ns(uint64_t run) {
+  State& s = *state_;
+  if (!s.times)
+    throw Error(s.plan.options.name, "does not measure its kernels", "set ProgramOptions::timestamps");
+  const size_t slot = s.wait_for(run);
+  std::vector<uint64_t> raw(s.times->count());
+  std::memcpy(raw.data(), s.readback[slot]->mapped() + s.readback_offsets[s.plan.fetches.size()],
+              8 * raw.size());
+  std::vector<double> result;
+  for (size_t i = 0; i < raw.size(); i += 2)
+    result.push_back(s.device->info().nanoseconds(raw[i], raw[i + 1]));
   return result;
 }
 

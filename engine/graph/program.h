@@ -32,6 +32,10 @@ class Program {
   uint64_t submit(std::span<const Feed> feeds = {});
   // Fetch `index` of a run, by default the latest; waits for it. The latest two runs can be read.
   Array read(size_t index, uint64_t run = 0);
+  // With ProgramOptions::timestamps: the nanoseconds that each of plan().dispatches took in a run, by default
+  // the latest; waits for it. The latest two runs can be read. It times the kernel alone, started and ended
+  // on an idle device: barriers, and what overlaps in an ordinary run, are not in it. 0 is less than a tick.
+  std::vector<double> dispatch_ns(uint64_t run = 0);
   void wait();
 
   const Plan& plan() const;

@@ -116,6 +116,44 @@ void Commands::fill(const Buffer& target, uint64_t offset, uint64_t bytes, uint3
   state_->device->state_->fn.CmdFillBuffer(state_->buffer, target.handles_->buffer, offset, bytes, word);
 }
 
+struct Timestamps::Handle {
+  VkQueryPool pool = VK_NULL_HANDLE;
+};
+
+Timestamps::Timestamps(const std::shared_ptr<Device>& device, uint32_t count)
+    : device_(device), count_(count), handle_(std::make_unique<Handle>()) {
+  if (!device->info().timestamps())
+    throw Error("timestamps", cat(device->info().name, " writes none"), "measure the time on the host");
+  const Device::State& s = *device->state_;
+  VkQueryPoolCreateInfo create{VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO};
+  create.queryType = VK_QUERY_TYPE_TIMESTAMP;
+  create.queryCount = std::max(count, 1u);
+  check(s.fn.CreateQueryPool(s.device, &create, nullptr, &handle_->pool), "vkCreateQueryPool");
+}
+
+Timestamps::~Timestamps() {
+  if (exiting()) return;
+  const Device::State& s = *device_->state_;
+  s.fn.DestroyQueryPool(s.device, handle_->pool, nullptr);
+}
+
+void Commands::reset(const Timestamps& times) {
+  if (times.count_ > 0)
+    state_->device->state_->fn.CmdResetQueryPool(state_->buffer, times.handle_->pool, 0, times.count_);
+}
+
+void Commands::timestamp(const Timestamps& times, uint32_t index) {
+  state_->device->state_->fn.CmdWriteTimestamp(state_->buffer, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT,
+                                               times.handle_->pool, index);
+}
+
+void Commands::copy(const Timestamps& times, const Buffer& target, uint64_t target_offset) {
+  if (times.count_ > 0)
+    state_->device->state_->fn.CmdCopyQueryPoolResults(state_->buffer, times.handle_->pool, 0, times.count_,
+                                                       target.handles_->buffer, target_offset, 8,
+                                                       VK_QUERY_RESULT_64_BIT | VK_QUERY_RESULT_WAIT_BIT);
+}
+
 void Commands::finish() {
   check(state_->device->state_->fn.EndCommandBuffer(state_->buffer), "vkEndCommandBuffer");
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cctype>
 #include <charconv>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <set>
@@ -227,6 +228,15 @@ std::string why_unusable(const DeviceInfo& info) {
   if (!info.subgroup_arithmetic || !info.subgroup_ballot)
     return "has no subgroup arithmetic and ballot in compute shaders: update the driver";
   return {};
+}
+
+bool DeviceInfo::timestamps() const {
+  return timestamp_bits > 0 && std::isfinite(timestamp_period_ns) && timestamp_period_ns > 0;
+}
+
+double DeviceInfo::nanoseconds(uint64_t from, uint64_t to) const {
+  const uint64_t mask = timestamp_bits < 64 ? (uint64_t{1} << timestamp_bits) - 1 : UINT64_MAX;
+  return static_cast<double>((to - from) & mask) * timestamp_period_ns;
 }
 
 std::vector<DeviceInfo> list_devices() {

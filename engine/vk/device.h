@@ -58,6 +58,23 @@ struct Binding {
   uint64_t offset, bytes;
 };
 
+// Places for `count` times that the device writes down while it runs commands. Throws Error where
+// DeviceInfo::timestamps() is false.
+class Timestamps {
+ public:
+  Timestamps(const std::shared_ptr<Device>& device, uint32_t count);
+  ~Timestamps();
+  Timestamps(const Timestamps&) = delete;
+  uint32_t count() const { return count_; }
+
+ private:
+  friend class Commands;
+  std::shared_ptr<Device> device_;
+  uint32_t count_;
+  struct Handle;
+  std::unique_ptr<Handle> handle_;
+};
+
 // A command buffer that is recorded once and submitted any number of times.
 class Commands {
  public:
@@ -73,6 +90,13 @@ class Commands {
   void copy(const Buffer& source, uint64_t source_offset, const Buffer& target, uint64_t target_offset,
             uint64_t bytes);
   void fill(const Buffer& target, uint64_t offset, uint64_t bytes, uint32_t word);
+  // Forgets all times of `times`; needed before each is written again. Must be in the same submission or an
+  // earlier one.
+  void reset(const Timestamps& times);
+  // Writes the time at which everything recorded before has ended.
+  void timestamp(const Timestamps& times, uint32_t index);
+  // Copies the raw times, 8 bytes each (see DeviceInfo::nanoseconds), once all of them are written.
+  void copy(const Timestamps& times, const Buffer& target, uint64_t target_offset);
   // Ends recording; call once before the first submission.
   void finish();
 
@@ -112,6 +136,7 @@ class Device : public std::enable_shared_from_this<Device> {
  private:
   friend class Buffer;
   friend class Commands;
+  friend class Timestamps;
   Device();
   struct State;
   DeviceInfo info_;

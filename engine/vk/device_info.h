@@ -30,8 +30,8 @@ struct DeviceInfo {
   uint32_t max_workgroup_invocations = 0, shared_memory = 0, max_push_constants = 0, max_bindings = 0;
   std::array<uint32_t, 3> max_workgroup_size{}, max_groups{};
   uint32_t storage_alignment = 1;
-  double timestamp_period_ns = 0;
-  uint32_t timestamp_bits = 0;
+  double timestamp_period_ns = 0;  // of one tick; a fraction, or without meaning, see timestamps()
+  uint32_t timestamp_bits = 0;     // of a timestamp that hold a value; 0: the queue writes none
 
   bool compute_queue = false, timeline_semaphore = false;
 
@@ -43,6 +43,11 @@ struct DeviceInfo {
 
   std::string unusable;  // why_unusable()
   bool is_cpu() const { return kind == DeviceKind::cpu; }
+  // Whether the device tells times of its own: some queues write none, and drivers that only compile state an
+  // infinite period.
+  bool timestamps() const;
+  // Nanoseconds from one raw timestamp to a later one, right also where the counter began anew between them.
+  double nanoseconds(uint64_t from, uint64_t to) const;
 };
 
 // The reason why Stithy cannot train on such a device, to follow "it ..."; empty when it can.

@@ -67,7 +67,12 @@ namespace stithy::vk {
   X(CmdDispatch)                      \
   X(CmdPipelineBarrier)               \
   X(CmdCopyBuffer)                    \
-  X(CmdFillBuffer)
+  X(CmdFillBuffer)                    \
+  X(CreateQueryPool)                  \
+  X(DestroyQueryPool)                 \
+  X(CmdResetQueryPool)                \
+  X(CmdWriteTimestamp)                \
+  X(CmdCopyQueryPoolResults)
 
 #define STITHY_VK_MEMBER(name) PFN_vk##name name = nullptr;
 struct DeviceFunctions {
