@@ -16,6 +16,7 @@
 #extension GL_KHR_shader_subgroup_ballot : require
 layout(local_size_x = 64, local_size_x_id = 0) in;
 #include "grid.glsl"
+#include "epilogue.glsl"
 
 layout(constant_id = 1) const uint LANES = 1;
 layout(constant_id = 2) const uint LANES_N = 16;
@@ -42,7 +43,9 @@ layout(push_constant) uniform Push {
   uint shape[4];
   uint a_batch[4];
   uint b_batch[4];
+  EPILOGUE_PUSH
 };
+EPILOGUE_FUNCTIONS
 
 // The block of a is ROWS vec4: along k, row after row; or along m, first all of k, then those of k + 1, ...
 const uint A_PARTS = (ROWS + LANES - 1) / LANES;
@@ -140,10 +143,11 @@ void main() {
       [[unroll]] for (uint j = 0; j < COLS; ++j) {
         if (C_VEC4) {
           if (j % 4 == 0 && col + j < n)
-            c4[(c_row + j) / 4] = vec4(sum[r * COLS + j], sum[r * COLS + j + 1], sum[r * COLS + j + 2],
-                                       sum[r * COLS + j + 3]);
+            c4[(c_row + j) / 4] = EPILOGUE4(vec4(sum[r * COLS + j], sum[r * COLS + j + 1],
+                                                 sum[r * COLS + j + 2], sum[r * COLS + j + 3]),
+                                            c_row + j);
         } else if (col + j < n) {
-          c[c_row + j * c_n] = sum[r * COLS + j];
+          c[c_row + j * c_n] = EPILOGUE(sum[r * COLS + j], c_row + j * c_n);
         }
       }
     }

@@ -3,15 +3,20 @@
 #extension GL_GOOGLE_include_directive : require
 layout(local_size_x = 64, local_size_x_id = 0) in;
 #include "grid.glsl"
+#include "epilogue.glsl"
 
 layout(set = 0, binding = 0) readonly buffer X { float x[]; };
 layout(set = 0, binding = 1) writeonly buffer Y { float y[]; };
-layout(push_constant) uniform Push { uint count, slices; };
+layout(push_constant) uniform Push {
+  uint count, slices;
+  EPILOGUE_PUSH
+};
+EPILOGUE_FUNCTIONS
 
 void main() {
   const uint i = invocation_index();
   if (i >= count) return;
   float sum = x[i];
   for (uint s = 1u; s < slices; ++s) sum += x[s * count + i];
-  y[i] = sum;
+  y[i] = EPILOGUE(sum, i);
 }
