@@ -265,9 +265,22 @@ std::vector<Layout> layouts_of(const Case& test, bool quick) {
   return {Layout::contiguous, Layout::window, Layout::strided};
 }
 
+// The most ways in which a node can run.
+size_t candidates_of(std::span<const PlannedChoice> choices) {
+  size_t count = 1;
+  for (const PlannedChoice& planned : choices) count = std::max(count, planned.choice.labels.size());
+  return count;
+}
+
+// Candidate `i` wherever there is one.
+Chooser force(size_t i) {
+  return [i](const Choice&) { return i; };
+}
+
 struct Checker {
   Setup setup;
   Verdict& verdict;
+  std::vector<PlannedChoice> choices;  // of the latest run
 
   void fail(const std::string& text) { verdict.failures.push_back(text); }
 
@@ -330,7 +343,7 @@ struct Checker {
   }
 
   std::vector<Array> run(const Graph& graph, Layout layout, const std::vector<Tensor>& fetches, bool guard,
-                         bool twice = false) {
+                         bool twice = false, const Chooser& choose = {}) {
     std::vector<Array> values;
     for (const Array& argument : setup.arguments)
       values.push_back(Cut(layout, argument.shape()).embed(argument));
@@ -343,7 +356,9 @@ struct Checker {
     ProgramOptions options = ProgramOptions::from_environment();
     options.name = cat(setup.op, " ", setup.test.name);
     options.guard = guard;
+    options.choose = choose;
     Program program(fetches, {}, options);
+    choices = program.plan().choices;
     std::vector<Array> results = run(program, fetches.size(), feeds);
     if (guard) {
       collect(program.plan(), setup.op, graph, verdict.kernels);
@@ -429,6 +444,26 @@ struct Checker {
           a[i], reference_of(b[i]), 4 * (i < outputs ? setup.test.tolerance : setup.test.gradient_tolerance));
   }
 
+  // What tuning may take instead: outputs against the reference, and, where backward has choices of its own,
+  // gradients against those of the first candidates, which are checked against the reference.
+  void check_candidates(Layout layout, const std::vector<Reference>& expected,
+                        const std::vector<Array>& results) {
+    const bool backward = std::ranges::any_of(choices, [&](auto& c) { return c.node->op->name != setup.op; });
+    const size_t candidates = candidates_of(choices);
+    for (size_t candidate = 1; candidate < candidates; ++candidate) {
+      const Graph graph = setup.build(layout);
+      const std::vector<Array> variant =
+          run(graph, layout, backward ? fetches_of(graph) : graph.ys, true, true, force(candidate));
+      const auto check = [&](size_t i) {
+        return cat("candidate ", candidate, ", ", kLayoutNames[static_cast<size_t>(layout)], ", result ", i);
+      };
+      for (size_t i = 0; i < expected.size(); ++i)
+        compare(check(i), variant[i], expected[i], setup.test.tolerance);
+      for (size_t i = expected.size(); i < variant.size(); ++i)
+        compare(check(i), variant[i], reference_of(results[i]), 2 * setup.test.gradient_tolerance);
+    }
+  }
+
   void check(bool quick) {
     std::vector<Reference> xs;
     for (const Array& argument : setup.arguments) xs.push_back(reference_of(argument));
@@ -467,6 +502,8 @@ struct Checker {
             verdict.gradient_error, compare(cat("gradient, ", name, ", argument ", graph.differentiated[i]),
                                             results[expected.size() + i], expected_gradients[i],
                                             setup.test.gradient_tolerance, positions[i]));
+
+      if (!quick) check_candidates(layout, expected, results);
 
       if (layout != Layout::contiguous || quick) continue;
       const Graph again = setup.build(layout);
@@ -522,7 +559,14 @@ std::set<std::string> kernels_of(const Row& row, const vk::DeviceInfo& device) {
   for (const Case& test : row.cases)
     for (const Layout layout : layouts_of(test, false)) {
       const Graph graph = Setup(row.op, test).build(layout);
-      collect(make_plan(fetches_of(graph), {}, {}, device), row.op, graph, kernels);
+      size_t candidates = 1;
+      for (size_t i = 0; i < candidates; ++i) {
+        ProgramOptions options;
+        options.choose = force(i);
+        const Plan plan = make_plan(fetches_of(graph), {}, options, device);
+        candidates = std::max(candidates, candidates_of(plan.choices));
+        collect(plan, row.op, graph, kernels);
+      }
     }
   return kernels;
 }

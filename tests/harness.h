@@ -5,7 +5,8 @@
 //   precision; composition   the fused op against its composition, where it has one, forward and gradient;
 //   poison        all memory is filled with NaN beforehand, so an element that is not written shows;
 //   guard bands   around every tensor stay intact;
-//   repeatability a second run gives the same bytes.
+//   repeatability a second run gives the same bytes;
+//   candidates    every way to run the op that tuning may choose passes the forward checks, too.
 // It also records which kernels ran, so that a kernel that no row launches is found.
 #pragma once
 

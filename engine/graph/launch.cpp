@@ -33,6 +33,15 @@ Groups Launch::grid(uint64_t count) const {
   return {static_cast<uint32_t>(x), static_cast<uint32_t>(y), 1};
 }
 
+size_t Launch::choose(Choice choice) {
+  if (choice.labels.empty()) throw Error(node_.label(), "offers no way to run");
+  if (choice.labels.size() == 1) return 0;
+  choice.key = cat(node_.op->name, " ", choice.key);
+  choice.taken = chooser_ ? std::min(chooser_(choice), choice.labels.size() - 1) : 0;
+  choices_.push_back(std::move(choice));
+  return choices_.back().taken;
+}
+
 void Launch::add(PlannedCall call) {
   const Groups& g = call.groups;
   if (g.x == 0 || g.y == 0 || g.z == 0) return;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "engine/graph/choose.h"
 #include "engine/graph/kernel.h"
 #include "engine/graph/node.h"
 #include "engine/vk/device_info.h"
@@ -21,7 +22,9 @@ struct PlannedCall {
 
 class Launch {
  public:
-  Launch(const Node& node, const vk::DeviceInfo& device) : node_(node), device_(device) {}
+  // `chooser` answers choose(); without one the first candidate is taken.
+  Launch(const Node& node, const vk::DeviceInfo& device, const Chooser& chooser = {})
+      : node_(node), device_(device), chooser_(chooser) {}
 
   const vk::DeviceInfo& device() const { return device_; }
   // The storage of an input or output. Kernels add the value's offset and strides themselves.
@@ -29,6 +32,10 @@ class Launch {
   Ref out(int i = 0) const;
   // A temporary buffer that lives while this node's kernels run.
   Ref scratch(uint64_t bytes);
+
+  // Offers the ways in which this node can run; returns the index of the one to take. All must compute the
+  // same, up to the rounding of sums in another order. A single one is taken without asking.
+  size_t choose(Choice choice);
 
   // Adds a kernel call. Calls of a node run in the order given, each seeing the writes of those before.
   // A grid without workgroups is dropped. Throws Error when the grid is beyond the device's limits.
@@ -43,13 +50,16 @@ class Launch {
 
   const std::vector<PlannedCall>& calls() const { return calls_; }
   const std::vector<uint64_t>& scratch_bytes() const { return scratch_bytes_; }
+  const std::vector<Choice>& choices() const { return choices_; }
 
  private:
   void add(PlannedCall call);
   const Node& node_;
   const vk::DeviceInfo& device_;
+  const Chooser chooser_;
   std::vector<PlannedCall> calls_;
   std::vector<uint64_t> scratch_bytes_;
+  std::vector<Choice> choices_;
 };
 
 }  // namespace stithy

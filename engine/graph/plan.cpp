@@ -49,6 +49,9 @@ class Planner {
  public:
   Planner(const ProgramOptions& options, const vk::DeviceInfo& device) : device_(device) {
     plan_.options = options;
+    chooser_ = options.choose;
+    if (ChoiceTable* table = choice_table(); !chooser_ && table)
+      chooser_ = [table, &device](const Choice& choice) { return table->choose(choice, device); };
   }
 
   Plan run(const std::vector<Tensor>& fetches, const std::vector<Tensor>& updates) {
@@ -153,8 +156,9 @@ class Planner {
       check_range(node, value.shape, value.dtype, bytes);
       add_value({&node, static_cast<int>(i), -1}, bytes, step);
     }
-    Launch launch(node, device_);
+    Launch launch(node, device_, chooser_);
     node.op->launch(node, launch);
+    for (const Choice& choice : launch.choices()) plan_.choices.push_back({&node, choice});
     for (size_t i = 0; i < launch.scratch_bytes().size(); ++i) {
       const uint64_t bytes = (std::max<uint64_t>(launch.scratch_bytes()[i], 1) + 15) / 16 * 16;
       check_range(node, {static_cast<int64_t>(bytes)}, DType::u8, bytes);
@@ -239,6 +243,7 @@ class Planner {
   static constexpr int kReport = -2;  // as Ref::scratch
   const vk::DeviceInfo& device_;
   Plan plan_;
+  Chooser chooser_;
   std::map<Key, size_t> places_;  // into lifetimes_ and Plan::values, which go together
   std::map<Key, Span> fixed_;
   std::vector<Lifetime> lifetimes_;
@@ -293,13 +298,15 @@ double Plan::flops() const {
 
 std::string Plan::describe() const {
   std::ostringstream text;
+  std::unordered_map<const Node*, std::string> taken;
+  for (const auto& [node, choice] : choices) taken[node] += cat("  <", choice.labels[choice.taken], ">");
   for (const PlannedDispatch& dispatch : dispatches) {
     const Node& node = *dispatch.node;
     text << (dispatch.barrier_before ? "| " : "  ") << node.label() << " [" << name_of(node.phase) << "] "
          << (node.scope.empty() ? "-" : node.scope) << "  " << dispatch.call.kernel->name << "  "
          << dispatch.groups.x << " x " << dispatch.groups.y << " x " << dispatch.groups.z << "  ";
     for (const Tensor& x : node.inputs) text << x.shape();
-    text << " -> " << (node.outputs.empty() ? Shape{} : node.out().shape) << '\n';
+    text << " -> " << (node.outputs.empty() ? Shape{} : node.out().shape) << taken[&node] << '\n';
   }
   return text.str();
 }

@@ -25,6 +25,8 @@ struct ProgramOptions {
   bool timestamps = false;
   // Every kernel call in a submission of its own: slow, but old validation layers see all hazards only then.
   bool submit_each = false;
+  // Takes the place of the table of what was measured: for the tuner, and for tests that force a candidate.
+  Chooser choose;
 
   // The defaults above, changed by the words in the environment variable STITHY_DEBUG: nan, guard,
   // submit-each. Throws Error on another word.
@@ -70,6 +72,12 @@ struct Placed {
   Span span;
 };
 
+// What a node that can run in several ways was answered.
+struct PlannedChoice {
+  const Node* node = nullptr;
+  Choice choice;
+};
+
 // A place where the NaN finder looks: entry i belongs to report words 2i (first NaN) and 2i + 1 (first
 // infinity).
 struct NanCheck {
@@ -87,6 +95,7 @@ struct Plan {
   std::vector<Placed> inputs, constants, variables;
   std::vector<Span> fetch_spans;  // the bytes of the storage that each fetch needs
   std::vector<NanCheck> nan_checks;
+  std::vector<PlannedChoice> choices;
 
   // Device memory in bytes: packed intermediate results and inputs, constants, variables in all, staging.
   uint64_t arena_bytes = 0, constant_bytes = 0, variable_bytes = 0, upload_bytes = 0, readback_bytes = 0;
@@ -100,7 +109,7 @@ struct Plan {
   int barriers() const;
   double flops() const;
 
-  // A line per kernel call: op, phase, layer, kernel, workgroups, shapes, barrier.
+  // A line per kernel call: op, phase, layer, kernel, workgroups, shapes, barrier, the candidate taken.
   std::string describe() const;
 };
 

@@ -243,7 +243,10 @@ Program::Program(const std::vector<Tensor>& fetches, const std::vector<Tensor>& 
                  const ProgramOptions& options)
     : state_(std::make_unique<State>()) {
   state_->device = default_device();
-  state_->plan = make_plan(fetches, updates, options, state_->device->info());
+  const auto plan = [&] { state_->plan = make_plan(fetches, updates, options, state_->device->info()); };
+  plan();
+  if (ChoiceTable* table = choice_table(); table && !options.choose && table->reconsider(state_->plan))
+    plan();
   state_->allocate();
   state_->record();
   state_->values.resize(state_->plan.inputs.size());

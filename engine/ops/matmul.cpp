@@ -32,6 +32,11 @@ struct Operand {
   }
 };
 
+// A_LAYOUT, B_LAYOUT of an operand in tiles `width` wide.
+uint32_t layout_of(const Operand& o, uint32_t width, int64_t k) {
+  return o.vec4_along_k() ? 1 : width % 4 == 0 && o.vec4_along_size(k) ? 2 : 0;
+}
+
 struct Problem {
   Operand a, b;
   int64_t k = 0, batches = 1;
@@ -83,33 +88,68 @@ Problem problem_of(const Node& n, Launch& launch) {
   return p;
 }
 
-// Which kernel computes a product, and in which tiles.
+// In which tiles a product is computed.
 struct Tile {
   uint32_t local_size = 256, lanes = 1, lanes_n = 16, rows = 4, cols = 4;
-  int64_t target_groups = 256;  // fewer leave the device idle
+  int64_t target_groups = 256;  // fewer leave the device idle: k is cut
+
+  std::string label() const {
+    return cat("tile ", local_size / lanes_n * rows, "x", lanes_n * cols, " of ", rows, "x", cols,
+               lanes > 1 ? " shared" : "", target_groups > 1 ? " split" : "");
+  }
+  friend bool operator==(const Tile&, const Tile&) = default;
 };
 
-Tile choose_tile(const vk::DeviceInfo& device, const Problem& p) {
-  Tile tile;
+// The first is good without measuring, the last is the plain one.
+std::vector<Tile> tiles_of(const vk::DeviceInfo& device, const Problem& p) {
+  Tile plain;
+  plain.lanes_n = p.b.size <= 16 ? 4 : 16;
+  plain.local_size = std::min(256u, device.max_workgroup_invocations);
+  std::vector<Tile> tiles;
+  const auto add = [&](const Tile& tile) {
+    if (std::ranges::find(tiles, tile) == tiles.end()) tiles.push_back(tile);
+  };
   if (device.is_cpu() && device.fixed_subgroup_size) {
-    tile.local_size = tile.lanes = tile.lanes_n = device.subgroup_size;
+    plain.local_size = plain.lanes_n = device.subgroup_size;
+    plain.target_groups = 16;
+    Tile tile = plain;
+    tile.lanes = device.subgroup_size;
     tile.rows = p.a.size == 1 ? 1 : p.a.size <= 4 ? 4 : p.a.size <= 8 ? 8 : 16;
     tile.cols = p.b.size <= tile.lanes                                               ? 1
                 : divide_up(p.b.size, 8 * tile.lanes) * divide_up(p.a.size, 16) >= 8 ? 8
                                                                                      : 4;
-    tile.target_groups = 16;
+    add(tile);
+    // Larger ones compile for many seconds on some CPU drivers.
+    for (const auto& [rows, cols] : {std::pair{8u, 4u}, {8u, 8u}, {16u, 4u}, {16u, 8u}})
+      if (rows < 2 * p.a.size && (cols - 4) * tile.lanes < p.b.size) {
+        tile.rows = rows, tile.cols = cols;
+        add(tile);
+      }
   } else {
-    tile.lanes_n = p.b.size <= 16 ? 4 : 16;
-    tile.local_size = std::min(256u, device.max_workgroup_invocations);
+    add(plain);
+    for (const auto& [rows, cols] : {std::pair{4u, 8u}, {8u, 4u}, {8u, 8u}}) {
+      Tile tile = plain;
+      tile.rows = rows, tile.cols = cols;
+      add(tile);
+    }
   }
-  return tile;
+  plain.target_groups = 1;
+  add(plain);
+  return tiles;
 }
 
 void launch_matmul(const Node& n, Launch& launch) {
   const Problem p = problem_of(n, launch);
   const int64_t count = n.out().shape.numel();
   if (count == 0) return;
-  const Tile tile = choose_tile(launch.device(), p);
+  const std::vector<Tile> tiles = tiles_of(launch.device(), p);
+  Choice choice{.key = cat("f32 ", size_bucket(p.a.size), "x", size_bucket(p.k), "x", size_bucket(p.b.size),
+                           " batch ", size_bucket(p.batches), " read ", layout_of(p.a, 4, p.k),
+                           layout_of(p.b, 4, p.k), p.c_n == 1 ? "" : " transposed"),
+                .labels = {},
+                .plain = tiles.size() - 1};
+  for (const Tile& tile : tiles) choice.labels.push_back(tile.label());
+  const Tile tile = tiles[launch.choose(std::move(choice))];
   const int64_t groups = divide_up(p.a.size, tile.local_size / tile.lanes_n * tile.rows) *
                          divide_up(p.b.size, tile.lanes_n * tile.cols) * p.batches;
   // A small product of long sums is cut along k; more slices than 64 or shorter ones than 256 do not pay.
@@ -117,9 +157,6 @@ void launch_matmul(const Node& n, Launch& launch) {
   const int64_t k_chunk = divide_up(divide_up(std::max<int64_t>(p.k, 1), slices), 4) * 4;
   slices = divide_up(std::max<int64_t>(p.k, 1), k_chunk);
 
-  const auto layout = [&](const Operand& o, uint32_t width) {
-    return o.vec4_along_k() ? 1u : width % 4 == 0 && o.vec4_along_size(p.k) ? 2u : 0u;
-  };
   const Ref c = slices == 1 ? launch.out() : launch.scratch(static_cast<uint64_t>(slices * count) * 4);
   shaders::matmul kernel{.a = p.a.storage, .b = p.b.storage, .c = c};
   kernel.spec = {.local_size_x = tile.local_size,
@@ -127,8 +164,8 @@ void launch_matmul(const Node& n, Launch& launch) {
                  .LANES_N = tile.lanes_n,
                  .ROWS = tile.rows,
                  .COLS = tile.cols,
-                 .A_LAYOUT = layout(p.a, tile.rows),
-                 .B_LAYOUT = layout(p.b, tile.cols),
+                 .A_LAYOUT = layout_of(p.a, tile.rows, p.k),
+                 .B_LAYOUT = layout_of(p.b, tile.cols, p.k),
                  .C_VEC4 = p.c_n == 1 && p.c_m % 4 == 0 && tile.cols % 4 == 0};
   kernel.push = {.m = u32(p.a.size),
                  .n = u32(p.b.size),
