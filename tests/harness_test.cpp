@@ -186,6 +186,30 @@ TEST_CASE("a composition that is another function, or another gradient") {
   CHECK(fails(verdict_of(gradient), {"composition of wrong_composed_gradient, gradient of input 0"}));
 }
 
+TEST_CASE("a candidate that is wrong, forward or in the gradient's own kernels") {
+  static const OpDef op = {.name = "wrong_candidate", .launch = [](const Node& n, Launch& launch) {
+                             launch_squares(n, launch);
+                             if (launch.choose({.key = "any", .labels = {"a", "b", "c"}}) == 2)
+                               fill(n, launch, 4, 0.5f);
+                           }};
+  const Verdict verdict = verdict_of(op, [](Case& test) { test.gradient = false; });
+  CHECK(fails(verdict, {"candidate 2, contiguous", "candidate 2, window", "candidate 2, strided"}));
+
+  static const OpDef backward = {.name = "wrong_backward_candidate_backward",
+                                 .launch = [](const Node& n, Launch& launch) {
+                                   launch_squares(n, launch);
+                                   if (launch.choose({.key = "any", .labels = {"a", "b"}}) == 1)
+                                     fill(n, launch, 4, 0.5f);
+                                 }};
+  static const OpDef forward = {
+      .name = "wrong_backward_candidate", .launch = launch_squares, .gradient = [](const Backward& b) {
+        const Tensor zero = make_node(backward, {}, {b.x()}, {{b.x().shape(), DType::f32}}) - b.y();
+        return std::vector<Tensor>{b.dy() * (b.x() + b.x()) + zero};
+      }};
+  const Verdict late = verdict_of(forward, [](Case& test) { test.strided = false; });
+  CHECK(fails(late, {"candidate 1, contiguous, result 1"}));
+}
+
 TEST_CASE("results that change from run to run") {
   // Below the tolerance: only the comparison of bytes can tell.
   static int builds = 0;
