@@ -117,19 +117,25 @@ class Planner {
         plan_.upload_bytes += 2 * aligned(bytes);
         break;
       case NodeKind::constant:
-        if (constants_ < 0) constants_ = add_buffer(PlannedBuffer::Kind::constants, nullptr);
+        if (constants_ < 0) constants_ = add_buffer(PlannedBuffer::Kind::constants);
         fixed_[key] = {constants_, plan_.constant_bytes, bytes};
         plan_.constants.push_back({node.tensor(), fixed_[key]});
         plan_.constant_bytes += aligned(bytes);
         plan_.buffers[static_cast<size_t>(constants_)].bytes = plan_.constant_bytes;
         break;
       case NodeKind::variable: {
-        const int buffer = add_buffer(PlannedBuffer::Kind::variable, &node);
-        plan_.buffers[static_cast<size_t>(buffer)].bytes = aligned(bytes);
-        fixed_[key] = {buffer, 0, bytes};
+        const auto [place, offset] = place_of(node.variable);
+        const auto [buffer, fresh] = variable_buffers_.try_emplace(place.get(), -1);
+        if (fresh) {
+          buffer->second = add_buffer(PlannedBuffer::Kind::variable, place);
+          const uint64_t size = static_cast<uint64_t>(place->shape.numel()) * size_of(place->dtype);
+          const uint64_t whole = aligned(std::max<uint64_t>(size, 1));
+          plan_.buffers.back().bytes = whole;
+          plan_.variable_bytes += whole;
+          if (!place->buffer) plan_.new_variable_bytes += whole;
+        }
+        fixed_[key] = {buffer->second, offset, bytes};
         plan_.variables.push_back({node.tensor(), fixed_[key]});
-        plan_.variable_bytes += aligned(bytes);
-        if (!node.variable->buffer) plan_.new_variable_bytes += aligned(bytes);
         break;
       }
       case NodeKind::op: break;
@@ -137,8 +143,8 @@ class Planner {
     if (plan_.options.find_nan) check_nan(node);
   }
 
-  int add_buffer(PlannedBuffer::Kind kind, const Node* variable) {
-    plan_.buffers.push_back({kind, 0, variable});
+  int add_buffer(PlannedBuffer::Kind kind, std::shared_ptr<VariableState> variable = nullptr) {
+    plan_.buffers.push_back({kind, 0, std::move(variable)});
     return static_cast<int>(plan_.buffers.size()) - 1;
   }
 
@@ -177,7 +183,7 @@ class Planner {
     for (size_t i = 0; i < node.outputs.size(); ++i) {
       const Value& value = node.outputs[i];
       if (value.dtype != DType::f32 || value.shape.numel() == 0) continue;
-      if (report_ < 0) report_ = add_buffer(PlannedBuffer::Kind::report, nullptr);
+      if (report_ < 0) report_ = add_buffer(PlannedBuffer::Kind::report);
       const auto slot = static_cast<uint32_t>(plan_.nan_checks.size());
       plan_.nan_checks.push_back({&node, static_cast<int>(i)});
       Launch launch(node, device_);
@@ -196,7 +202,7 @@ class Planner {
     const std::vector<uint64_t> chunks =
         pack(lifetimes_, std::min(device_.max_allocation, device_.max_buffer));
     for (uint64_t bytes : chunks) {
-      chunk_buffers_.push_back(add_buffer(PlannedBuffer::Kind::arena, nullptr));
+      chunk_buffers_.push_back(add_buffer(PlannedBuffer::Kind::arena));
       plan_.buffers.back().bytes = bytes;
       plan_.arena_bytes += bytes;
     }
@@ -248,6 +254,7 @@ class Planner {
   std::map<Key, Span> fixed_;
   std::vector<Lifetime> lifetimes_;
   std::vector<int> chunk_buffers_;
+  std::map<const VariableState*, int> variable_buffers_;
   int constants_ = -1, report_ = -1;
 };
 

@@ -13,6 +13,8 @@
 
 namespace stithy {
 
+struct VariableState;
+
 struct ProgramOptions {
   std::string name = "program";  // for messages
   // Every tensor in memory of its own, between guard bands; all of it is filled with NaN before each run.
@@ -45,7 +47,7 @@ struct Span {
 struct PlannedBuffer {
   enum class Kind : uint8_t { arena, constants, variable, report } kind = Kind::arena;
   uint64_t bytes = 0;
-  const Node* variable = nullptr;
+  std::shared_ptr<VariableState> variable = nullptr;  // no part of another
 };
 
 struct PlannedDispatch {

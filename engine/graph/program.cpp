@@ -34,6 +34,7 @@ struct Program::State {
   std::array<uint64_t, 2> serials{};
   std::vector<const Array*> values;
   Counters counters;
+  uint64_t moves = variable_moves();  // that the plan knows of
 
   vk::Binding bind(const Span& span) const {
     const Place& place = buffers[static_cast<size_t>(span.buffer)];
@@ -42,6 +43,7 @@ struct Program::State {
   void allocate();
   void place_variables();
   void record();
+  void follow_variables();
   void submit_all(size_t slot);
   size_t wait_for(uint64_t run);
   void throw_first_nan(size_t slot);
@@ -63,7 +65,7 @@ void Program::State::allocate() {
   place_variables();
   for (const PlannedBuffer& planned : plan.buffers) {
     if (planned.kind == PlannedBuffer::Kind::variable) {
-      const VariableState& variable = *planned.variable->variable;
+      const VariableState& variable = *planned.variable;
       buffers.push_back({variable.buffer, variable.offset});
     } else {
       buffers.push_back({device->allocate(planned.bytes, vk::Memory::device, plan.options.name), 0});
@@ -79,7 +81,7 @@ void Program::State::allocate() {
   const auto transfers = [&](uint64_t both_slots, vk::Memory memory, auto& slots) {
     if (both_slots == 0) return;
     for (std::shared_ptr<vk::Buffer>& slot : slots)
-      slot = device->allocate(both_slots / 2, memory, plan.options.name);
+      if (!slot) slot = device->allocate(both_slots / 2, memory, plan.options.name);
   };
   transfers(plan.upload_bytes, vk::Memory::upload, upload);
   transfers(plan.readback_bytes, vk::Memory::readback, readback);
@@ -90,7 +92,7 @@ void Program::State::place_variables() {
   std::vector<VariableState*> fresh;
   for (const PlannedBuffer& planned : plan.buffers) {
     if (planned.kind != PlannedBuffer::Kind::variable) continue;
-    VariableState& variable = *planned.variable->variable;
+    VariableState& variable = *planned.variable;
     if (!variable.buffer)
       fresh.push_back(&variable);
     else if (variable.device != device)
@@ -201,6 +203,27 @@ void Program::State::record() {
   counters.recordings += main.size() + before.size() + after.size();
 }
 
+// Plans and records again when one of the variables has moved. What the latest runs read back stays: it
+// depends on the fetches alone.
+void Program::State::follow_variables() {
+  const uint64_t now = variable_moves();
+  const bool stay = std::all_of(plan.variables.begin(), plan.variables.end(), [&](const Placed& placed) {
+    return place_of(placed.tensor.node()->variable).first ==
+           plan.buffers[static_cast<size_t>(placed.span.buffer)].variable;
+  });
+  if (stay && !main.empty()) {
+    moves = now;
+    return;
+  }
+  for (uint64_t serial : serials) device->wait(serial);
+  main.clear(), before.clear(), after.clear();
+  buffers.clear(), upload_offsets.clear(), readback_offsets.clear();
+  plan = make_plan(std::vector(plan.fetches), std::vector(plan.updates), plan.options, device->info());
+  allocate();
+  record();
+  moves = now;
+}
+
 void Program::State::submit_all(size_t slot) {
   std::vector<const vk::Commands*> all{&before[slot]};
   for (const vk::Commands& commands : main) all.push_back(&commands);
@@ -264,6 +287,7 @@ Program& Program::operator=(Program&& other) noexcept {
 
 uint64_t Program::submit(std::span<const Feed> feeds) {
   State& s = *state_;
+  if (s.moves != variable_moves()) s.follow_variables();
   const std::string& name = s.plan.options.name;
   std::fill(s.values.begin(), s.values.end(), nullptr);
   for (const Feed& feed : feeds) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
 
 #include "engine/graph/tensor.h"
@@ -35,8 +36,20 @@ class Variable {
   friend bool operator==(const Variable& a, const Variable& b) { return a.state_ == b.state_; }
 
  private:
+  friend Variable make_arena(const std::string& name, std::span<const Variable> parts);
+  explicit Variable(std::shared_ptr<VariableState> state);
   std::shared_ptr<VariableState> state_;
   Tensor tensor_;
 };
+
+// One variable [n] in which `parts` lie one after the other, each from a multiple of arena_alignment()
+// elements on, with zeros between them: a kernel over it works on all of them. The parts keep their names,
+// shapes and values; where they are on the device already they move, and programs that were recorded before
+// follow them. Parts that lie in an arena of just these already give that one; undefined where one lies in
+// another that is still in use. Throws Error unless the parts are different variables of one dtype.
+Variable make_arena(const std::string& name, std::span<const Variable> parts);
+int64_t arena_alignment(DType dtype);
+// Elements of an arena that a part of `numel` elements takes.
+int64_t arena_elements(int64_t numel, DType dtype);
 
 }  // namespace stithy
