@@ -8,6 +8,7 @@
 #include "engine/graph/device.h"
 #include "engine/graph/program.h"
 #include "engine/ops.h"
+#include "engine/tune.h"
 #include "nn/init.h"
 
 namespace stithy::nn {
@@ -235,6 +236,7 @@ void Trainer::step(const std::vector<Array>& batch) {
   submitted_[1] = std::exchange(submitted_[0], std::move(pending));
   micro_ = (micro_ + 1) % options_.accumulate;
   if (micro_ == 0) ++step_;
+  tune_between_steps();
 }
 
 Metrics Trainer::read_metrics(const Pending& pending) const {

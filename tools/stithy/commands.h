@@ -8,6 +8,7 @@ namespace stithy {
 
 int doctor(std::span<const std::string> arguments);
 int ops(std::span<const std::string> arguments);
+int tune(std::span<const std::string> arguments);
 
 // The table of ops as GitHub Markdown, a line an op; the README holds a copy, which a test compares.
 std::string ops_markdown();

@@ -17,6 +17,8 @@ constexpr Command kCommands[] = {
     {"doctor", "[--device D] [--brief]", "list the Vulkan devices and test every kernel on the chosen one",
      stithy::doctor},
     {"ops", "[--markdown]", "list the ops: dtypes, gradient, kernels, tests", stithy::ops},
+    {"tune", "[WORKLOAD ...] [--show]",
+     "measure the ways in which ops can run on this device, and keep the fastest", stithy::tune},
 };
 
 void print_usage(std::FILE* out) {
