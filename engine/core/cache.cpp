@@ -120,11 +120,12 @@ bool CacheFile::update(const std::function<std::string(const std::optional<std::
   std::memcpy(header.magic, kMagic, sizeof kMagic);
   header.checksum = checksum(header, key_, payload);
   try {
-    write_file_atomically(path, [&](const WriteBytes& write) {
+    const auto write_parts = [&](const WriteBytes& write) {
       write(std::as_bytes(std::span(&header, 1)));
       write(std::as_bytes(std::span(key_)));
       write(std::as_bytes(std::span(payload)));
-    });
+    };
+    write_file_atomically(path, write_parts, false);  // a file cut by a power failure reads as absent
     return true;
   } catch (const Error& error) {
     warn_once(error.what());

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -39,6 +40,8 @@ class OutOfMemory : public Error {
   uint64_t needed_, available_;
 };
 
+// Two digits a byte, for identifiers.
+std::string hex(std::span<const uint8_t> bytes);
 // 1536 -> "1.5 KiB".
 std::string format_bytes(uint64_t bytes);
 

@@ -93,7 +93,8 @@ void InputFile::read(uint64_t offset, std::span<std::byte> out) const {
   }
 }
 
-void write_file_atomically(const std::string& path, const std::function<void(const WriteBytes&)>& write) {
+void write_file_atomically(const std::string& path, const std::function<void(const WriteBytes&)>& write,
+                           bool durable) {
   static std::atomic<uint64_t> serial = 0;
   const std::filesystem::path parent = std::filesystem::path(path).parent_path();
   const std::string folder = parent.empty() ? "." : parent.string();
@@ -109,10 +110,11 @@ void write_file_atomically(const std::string& path, const std::function<void(con
 
   write([&](std::span<const std::byte> bytes) { write_all(path, file.value(), bytes); });
 
-  if (::fsync(file.value()) != 0) fail(path, "fsync", errno);
+  if (durable && ::fsync(file.value()) != 0) fail(path, "fsync", errno);
   if (!file.close()) fail(path, "close", errno);
   if (::rename(temporary.c_str(), path.c_str()) != 0) fail(path, "rename", errno);
   guard.release();
+  if (!durable) return;
   const Descriptor directory(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   // Some file systems know no fsync of a folder (EINVAL); there the rename is as durable as it gets.
   if (directory.value() < 0 || (::fsync(directory.value()) != 0 && errno != EINVAL))

@@ -33,8 +33,10 @@ using WriteBytes = std::function<void(std::span<const std::byte>)>;
 
 // Writes `path` through a temporary file in the same folder, which replaces it when it is complete and on
 // the disk: a reader, or a machine that lost power, finds the old content or the new one, never a part.
-// The temporary file is removed when anything fails, an exception out of `write` included.
-void write_file_atomically(const std::string& path, const std::function<void(const WriteBytes&)>& write);
+// The temporary file is removed when anything fails, an exception out of `write` included. `durable` false
+// does not wait for the disk: for what may be lost with the power.
+void write_file_atomically(const std::string& path, const std::function<void(const WriteBytes&)>& write,
+                           bool durable = true);
 void write_file_atomically(const std::string& path, std::string_view bytes);
 
 inline constexpr uint64_t kReadLimit = uint64_t{4} << 30;

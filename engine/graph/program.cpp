@@ -177,25 +177,30 @@ void Program::State::record() {
     out.finish();
   }
 
+  std::vector<vk::PipelineRequest> requests;
+  for (const PlannedDispatch& dispatch : plan.dispatches) {
+    const KernelInfo& kernel = *dispatch.call.kernel;
+    const bool subgroups =
+        std::any_of(kernel.capabilities.begin(), kernel.capabilities.end(),
+                    [](std::string_view name) { return name.starts_with("GroupNonUniform"); });
+    requests.push_back({kernel.name, kernel.spirv, static_cast<uint32_t>(kernel.bindings.size()),
+                        kernel.push_bytes, subgroups, kernel.spec_ids, dispatch.call.spec});
+  }
+  const std::vector<const vk::Pipeline*> pipelines = device->pipelines(requests);
+
   main.emplace_back(device);
   for (const PlannedDispatch& dispatch : plan.dispatches) {
     if (plan.options.submit_each && &dispatch != &plan.dispatches.front()) {
       main.back().finish();
       main.emplace_back(device);
     }
-    const KernelInfo& kernel = *dispatch.call.kernel;
-    const bool subgroups =
-        std::any_of(kernel.capabilities.begin(), kernel.capabilities.end(),
-                    [](std::string_view name) { return name.starts_with("GroupNonUniform"); });
-    const vk::Pipeline& pipeline =
-        device->pipeline({kernel.name, kernel.spirv, static_cast<uint32_t>(kernel.bindings.size()),
-                          kernel.push_bytes, subgroups, kernel.spec_ids, dispatch.call.spec});
     std::vector<vk::Binding> bindings;
     for (const Span& span : dispatch.spans) bindings.push_back(bind(span));
     if (dispatch.barrier_before || times) main.back().barrier();
-    const uint32_t index = 2 * static_cast<uint32_t>(&dispatch - plan.dispatches.data());
+    const auto number = static_cast<size_t>(&dispatch - plan.dispatches.data());
+    const uint32_t index = 2 * static_cast<uint32_t>(number);
     if (times) main.back().timestamp(*times, index);
-    main.back().dispatch(pipeline, bindings, dispatch.call.push,
+    main.back().dispatch(*pipelines[number], bindings, dispatch.call.push,
                          {dispatch.groups.x, dispatch.groups.y, dispatch.groups.z});
     if (times) main.back().timestamp(*times, index + 1);
   }

@@ -112,6 +112,8 @@ DeviceInfo describe(VkPhysicalDevice device) {
   info.driver = v12.driverName;
   info.driver_info = v12.driverInfo;
   std::copy_n(v11.deviceUUID, 16, info.uuid.begin());
+  std::copy_n(v11.driverUUID, 16, info.driver_uuid.begin());
+  std::copy_n(basic.pipelineCacheUUID, 16, info.pipeline_cache_uuid.begin());
   const VkPhysicalDeviceLimits& limits = basic.limits;
   info.subgroup_size = info.min_subgroup_size = info.max_subgroup_size = std::max(v11.subgroupSize, 1u);
   if (size_control && size_features.subgroupSizeControl) {
@@ -220,6 +222,11 @@ std::string_view name_of(DeviceKind kind) {
   return kNames[static_cast<size_t>(kind)];
 }
 
+std::string DeviceInfo::cache_key() const {
+  return cat(hex(uuid), " driver ", hex(driver_uuid), " ", driver_version, " ", driver, " ", driver_info, " ",
+             name, " Vulkan ", api_major, ".", api_minor, ".", api_patch);
+}
+
 std::string why_unusable(const DeviceInfo& info) {
   if (info.api_major < 1 || (info.api_major == 1 && info.api_minor < 2))
     return cat("speaks Vulkan ", info.api_major, ".", info.api_minor, ", 1.2 is needed: update the driver");
@@ -295,8 +302,7 @@ std::shared_ptr<Device> Device::open(std::string_view selector) {
   vk.GetPhysicalDeviceMemoryProperties2(state.physical, &memory);
   state.memory = memory.memoryProperties;
 
-  VkPipelineCacheCreateInfo cache{VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO};
-  check(state.fn.CreatePipelineCache(state.device, &cache, nullptr, &state.cache), "vkCreatePipelineCache");
+  device->open_pipeline_cache();
   // Made after the layers and the driver were loaded, so it goes before them when the process ends.
   static ExitMark mark;
   return device;

@@ -108,6 +108,7 @@ class Commands {
 
 class Device : public std::enable_shared_from_this<Device> {
  public:
+  struct State;
   // `selector`: empty for the best device, an index into list_devices(), a part of a name, or a kind (gpu,
   // cpu, discrete, integrated). Throws Error listing the devices when nothing fits or the device is unusable.
   static std::shared_ptr<Device> open(std::string_view selector);
@@ -121,8 +122,9 @@ class Device : public std::enable_shared_from_this<Device> {
   uint64_t allocated_bytes() const { return allocated_; }
   uint64_t available_bytes() const;
 
-  // Compiles on first use. Throws Error naming the kernel when the driver refuses it.
-  const Pipeline& pipeline(const PipelineRequest& request);
+  // One a request, in order. Those that are not there yet are compiled, on all cores at once, and kept in the
+  // cache folder for the next process. Throws Error naming the first kernel that the driver refuses.
+  std::vector<const Pipeline*> pipelines(std::span<const PipelineRequest> requests);
 
   // Starts the commands, in order, after all earlier submissions; returns a serial to wait for.
   uint64_t submit(std::span<const Commands* const> commands);
@@ -138,7 +140,9 @@ class Device : public std::enable_shared_from_this<Device> {
   friend class Commands;
   friend class Timestamps;
   Device();
-  struct State;
+  const struct Layout& layout(const PipelineRequest& request);
+  void open_pipeline_cache();
+  void save_pipeline_cache();
   DeviceInfo info_;
   uint64_t allocated_ = 0, last_serial_ = 0;
   std::unique_ptr<State> state_;

@@ -18,7 +18,7 @@ struct DeviceInfo {
   DeviceKind kind = DeviceKind::other;
   uint32_t vendor_id = 0, device_id = 0, driver_version = 0;
   uint32_t api_major = 0, api_minor = 0, api_patch = 0;
-  std::array<uint8_t, 16> uuid{};
+  std::array<uint8_t, 16> uuid{}, driver_uuid{}, pipeline_cache_uuid{};
 
   // Subgroups. `fixed_subgroup_size`: kernels always run with exactly subgroup_size lanes a subgroup.
   uint32_t subgroup_size = 1, min_subgroup_size = 1, max_subgroup_size = 1;
@@ -40,6 +40,9 @@ struct DeviceInfo {
   bool memory_budget = false, cooperative_matrix = false, executable_properties = false,
        performance_query = false;
   bool preserves_signed_zero_inf_nan = false;
+
+  // Names device and driver, version and all: what is compiled or measured on one holds for no other.
+  std::string cache_key() const;
 
   std::string unusable;  // why_unusable()
   bool is_cpu() const { return kind == DeviceKind::cpu; }

@@ -50,6 +50,8 @@ namespace stithy::vk {
   X(DestroyPipelineLayout)            \
   X(CreatePipelineCache)              \
   X(DestroyPipelineCache)             \
+  X(GetPipelineCacheData)             \
+  X(MergePipelineCaches)              \
   X(CreateComputePipelines)           \
   X(DestroyPipeline)                  \
   X(CreateDescriptorPool)             \

@@ -29,8 +29,8 @@ std::optional<uint64_t> parse_size(const char* text) {
   return static_cast<uint64_t>(value * unit);
 }
 
-// What the operating system can still give without swapping. A CPU driver takes it from there, whatever size it
-// states for its heap (lavapipe 22.3: always 2 GiB).
+// What the operating system can still give without swapping. A CPU driver takes it from there, whatever size
+// it states for its heap (lavapipe 22.3: always 2 GiB).
 std::optional<uint64_t> system_memory_available() {
   std::ifstream file("/proc/meminfo");
   for (std::string key; file >> key;) {

@@ -226,6 +226,11 @@ double distance(Point p, const Segment& s) {
   return std::sqrt(away.x * away.x + away.y * away.y);
 }
 
+void check_count(int64_t count) {
+  if (count < 0 || count > int64_t{1} << 31)
+    throw Error("digits", cat("count ", count, " is not in 0 to 2^31"));
+}
+
 }  // namespace
 
 int draw_digit(DigitsSplit split, int64_t index, uint64_t seed, std::span<uint8_t> image) {
@@ -266,8 +271,7 @@ int draw_digit(DigitsSplit split, int64_t index, uint64_t seed, std::span<uint8_
 }
 
 ImageClasses draw_digits(DigitsSplit split, int64_t count, uint64_t seed, int threads) {
-  if (count < 0 || count > int64_t{1} << 31)
-    throw Error("digits", cat("count ", count, " is not in 0 to 2^31"));
+  check_count(count);
   ImageClasses result{Array({count, kDigitSize, kDigitSize}, DType::u8), Array({count}, DType::i32)};
   constexpr int64_t kPixels = kDigitSize * kDigitSize;
   const std::span<uint8_t> images = result.images.values<uint8_t>();
@@ -286,11 +290,29 @@ ImageClasses draw_digits(DigitsSplit split, int64_t count, uint64_t seed, int th
   return result;
 }
 
+DigitsDataset::DigitsDataset(DigitsSplit split, int64_t size, uint64_t seed)
+    : split_(split), size_(size), seed_(seed) {
+  check_count(size);
+  drawn_ = std::make_unique_for_overwrite<Drawn[]>(static_cast<size_t>(size));
+}
+
 void DigitsDataset::fetch(int64_t index, std::span<const std::span<std::byte>> out) const {
   if (index < 0 || index >= size_)
     throw Error("digits", cat("item ", index, " is out of range for ", size_, " items"));
-  const int32_t digit =
-      draw_digit(split_, index, seed_, {reinterpret_cast<uint8_t*>(out[0].data()), out[0].size()});
+  Drawn& drawn = drawn_[static_cast<size_t>(index)];
+  int32_t digit = 0;
+  if (drawn.ready.load(std::memory_order_acquire)) {
+    std::memcpy(out[0].data(), drawn.image.data(), drawn.image.size());
+    digit = drawn.digit;
+  } else {
+    digit = draw_digit(split_, index, seed_, {reinterpret_cast<uint8_t*>(out[0].data()), out[0].size()});
+    // One thread keeps what it drew; others that are here at the same moment have drawn the same.
+    if (!drawn.claimed.exchange(true)) {
+      std::memcpy(drawn.image.data(), out[0].data(), drawn.image.size());
+      drawn.digit = static_cast<uint8_t>(digit);
+      drawn.ready.store(true, std::memory_order_release);
+    }
+  }
   std::memcpy(out[1].data(), &digit, sizeof digit);
 }
 

@@ -3,7 +3,10 @@
 // brush of random width. Image i of a split is a pure function of (seed, split, i).
 #pragma once
 
+#include <array>
+#include <atomic>
 #include <cstdint>
+#include <memory>
 #include <span>
 
 #include "nn/data/dataset.h"
@@ -21,11 +24,12 @@ int draw_digit(DigitsSplit split, int64_t index, uint64_t seed, std::span<uint8_
 // nothing. Throws Error when count is negative or above 2^31.
 ImageClasses draw_digits(DigitsSplit split, int64_t count, uint64_t seed = 0, int threads = 0);
 
-// The same images, drawn when they are fetched, with the columns of image_dataset().
+// The same images, with the columns of image_dataset(). Each is drawn when it is fetched first, so that
+// training begins at once, and kept.
 class DigitsDataset : public Dataset {
  public:
-  DigitsDataset(DigitsSplit split, int64_t size, uint64_t seed = 0)
-      : split_(split), size_(size), seed_(seed) {}
+  // Throws Error when size is negative or above 2^31.
+  DigitsDataset(DigitsSplit split, int64_t size, uint64_t seed = 0);
   int64_t size() const override { return size_; }
   const std::vector<Column>& columns() const override { return columns_; }
   void fetch(int64_t index, std::span<const std::span<std::byte>> out) const override;
@@ -34,6 +38,12 @@ class DigitsDataset : public Dataset {
   DigitsSplit split_;
   int64_t size_;
   uint64_t seed_;
+  struct Drawn {
+    std::atomic<bool> claimed = false, ready = false;
+    uint8_t digit = 0;
+    std::array<uint8_t, kDigitSize * kDigitSize> image;
+  };
+  std::unique_ptr<Drawn[]> drawn_;
   std::vector<Column> columns_ = {{"image", {kDigitSize, kDigitSize}, DType::u8},
                                   {"label", {}, DType::i32, kIgnoreIndex}};
 };

@@ -18,15 +18,19 @@ int main(int argc, char** argv) {
 
   return session.run(argc, argv, [&] {
     const RunOptions& options = session.options();
-    const bool drawn = options.data.empty();
-    const TrainTest data = drawn ? TrainTest{draw_digits(DigitsSplit::train, kTrain, options.seed),
-                                             draw_digits(DigitsSplit::test, kTest, options.seed)}
-                                 : load_mnist(options.data);
-    const std::vector<DatasetPtr> parts =
-        split(image_dataset(data.train), std::array{0.95, 0.05}, options.seed);
+    DatasetPtr all, tested;
+    if (options.data.empty()) {
+      all = std::make_shared<DigitsDataset>(DigitsSplit::train, kTrain, options.seed);
+      tested = std::make_shared<DigitsDataset>(DigitsSplit::test, kTest, options.seed);
+    } else {
+      TrainTest mnist = load_mnist(options.data);
+      all = image_dataset(std::move(mnist.train));
+      tested = image_dataset(std::move(mnist.test));
+    }
+    const std::vector<DatasetPtr> parts = split(all, std::array{0.95, 0.05}, options.seed);
     DataLoader train(parts[0], {.batch = options.batch, .seed = options.seed});
     DataLoader validation(parts[1], {.batch = 500, .shuffle = false, .last = LastBatch::pad});
-    DataLoader test(image_dataset(data.test), {.batch = 500, .shuffle = false, .last = LastBatch::pad});
+    DataLoader test(tested, {.batch = 500, .shuffle = false, .last = LastBatch::pad});
 
     nn::Sequential model{nn::FromBytes(), nn::Flatten(), nn::Linear(kDigitSize * kDigitSize, hidden),
                          nn::Relu(), nn::Linear(hidden, 10)};
