@@ -300,6 +300,10 @@ const Plan& Trainer::plan(const std::vector<Array>& batch) {
   return program(training_kind(), batch)->program.plan();
 }
 
+const Program::Counters& Trainer::counters(const std::vector<Array>& batch) {
+  return program(training_kind(), batch)->program.counters();
+}
+
 std::vector<NamedVariable> Trainer::variables() const {
   std::vector<NamedVariable> all = model_.named_parameters();
   const auto append = [&](const std::vector<NamedVariable>& more) {

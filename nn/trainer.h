@@ -13,7 +13,7 @@
 
 #include "engine/core/array.h"
 #include "engine/core/error.h"
-#include "engine/graph/plan.h"
+#include "engine/graph/program.h"
 #include "nn/checkpoint.h"
 #include "nn/loss.h"
 #include "nn/module.h"
@@ -89,6 +89,8 @@ class Trainer {
   Summary summary(const std::vector<Array>& batch);
   // Makes the training program for a batch of these shapes, and tells what it will do and need.
   const Plan& plan(const std::vector<Array>& batch);
+  // What its steps with such a batch have cost the host.
+  const Program::Counters& counters(const std::vector<Array>& batch);
 
   size_t program_count() const { return programs_.size(); }
   int64_t steps() const { return step_; }  // updates so far, skipped ones included

@@ -554,6 +554,14 @@ vk::DeviceInfo modest_device() {
   return device;
 }
 
+std::vector<Plan> plans_of(const Row& row, const vk::DeviceInfo& device) {
+  std::vector<Plan> plans;
+  for (const Case& test : row.cases)
+    for (const Layout layout : layouts_of(test, false))
+      plans.push_back(make_plan(fetches_of(Setup(row.op, test).build(layout)), {}, {}, device));
+  return plans;
+}
+
 std::set<std::string> kernels_of(const Row& row, const vk::DeviceInfo& device) {
   std::set<std::string> kernels;
   for (const Case& test : row.cases)

@@ -16,7 +16,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/graph/tensor.h"
+#include "engine/graph/plan.h"
 #include "engine/vk/device_info.h"
 
 namespace stithy::testing {
@@ -85,6 +85,8 @@ Verdict run_case(const std::string& op, const Case& test, bool quick = false);
 
 // What Vulkan 1.2 promises at least, with subgroups of 8: for planning without a device.
 vk::DeviceInfo modest_device();
+// What the row's graphs, forward and backward, would run on `device`.
+std::vector<Plan> plans_of(const Row& row, const vk::DeviceInfo& device);
 // Kernels that the row's graphs, forward and backward, would launch on `device`; nothing runs.
 std::set<std::string> kernels_of(const Row& row, const vk::DeviceInfo& device = modest_device());
 // The ops of these graphs: the row's own and those that its gradient builds.

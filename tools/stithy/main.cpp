@@ -16,6 +16,8 @@ struct Command {
 constexpr Command kCommands[] = {
     {"doctor", "[--device D] [--brief]", "list the Vulkan devices and test every kernel on the chosen one",
      stithy::doctor},
+    {"bench", "[NAME ...] [--help] ...", "time ops and training steps, beside the device's peaks and a BLAS",
+     stithy::bench},
     {"ops", "[--markdown]", "list the ops: dtypes, gradient, kernels, tests", stithy::ops},
     {"tune", "[WORKLOAD ...] [--show]",
      "measure the ways in which ops can run on this device, and keep the fastest", stithy::tune},
