@@ -60,8 +60,8 @@ Tensor cast(const Tensor& x, DType dtype);  // any dtype to any; gradient betwee
 Tensor add(const Tensor& a, const Tensor& b);
 Tensor sub(const Tensor& a, const Tensor& b);
 Tensor mul(const Tensor& a, const Tensor& b);
-Tensor div(const Tensor& a, const Tensor& b);  // i32: towards zero
-Tensor minimum(const Tensor& a, const Tensor& b);
+Tensor div(const Tensor& a, const Tensor& b);      // i32: towards zero; by zero gives 0
+Tensor minimum(const Tensor& a, const Tensor& b);  // of equals, each gets half the gradient
 Tensor maximum(const Tensor& a, const Tensor& b);
 Tensor pow(const Tensor& a, const Tensor& b);  // f32
 // Comparisons: f32 or i32 to bool.
@@ -106,7 +106,7 @@ Tensor prod(const Tensor& x, const Shape& axes = {}, bool keepdims = false);
 Tensor var(const Tensor& x, const Shape& axes = {}, bool keepdims = false, int64_t correction = 1);
 Tensor logsumexp(const Tensor& x, const Shape& axes = {}, bool keepdims = false);
 Tensor norm(const Tensor& x, const Shape& axes = {}, bool keepdims = false,
-            float p = 2);                                             // p-norm; p may be infinite
+            float p = 2);                                             // p-norm, p > 0, or infinite
 Tensor argmax(const Tensor& x, int64_t axis, bool keepdims = false);  // i32; the first of equals
 Tensor argmin(const Tensor& x, int64_t axis, bool keepdims = false);
 Tensor cumsum(const Tensor& x, int64_t axis);

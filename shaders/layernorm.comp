@@ -10,7 +10,10 @@
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_arithmetic : require
 #pragma stithy kernels layernorm layernorm_backward layernorm_weights
+#pragma stithy fuse layernorm x y
+#pragma stithy fuse layernorm_backward - dx
 #include "row.glsl"
+#include "fused.glsl"
 
 layout(constant_id = 2) const bool CENTERED = true;
 
@@ -29,19 +32,19 @@ void main() {
   float centre = 0.0;
   if (CENTERED) {
     vec2 total = vec2(0);
-    FOR_ROW(c, columns) accumulate(total, x[from + c]);
+    FOR_ROW(c, columns) accumulate(total, PROLOGUE(x[from + c], from + c));
     centre = row_sum(total.x) / float(columns);
   }
   vec2 squares = vec2(0);
   FOR_ROW(c, columns) {
-    const float d = x[from + c] - centre;
+    const float d = PROLOGUE(x[from + c], from + c) - centre;
     accumulate(squares, d * d);
   }
   const float scale = 1.0 / sqrt(row_sum(squares.x) / float(columns) + epsilon);
   FOR_ROW(c, columns) {
-    float value = (x[from + c] - centre) * scale * w[w_offset + c];
+    float value = (PROLOGUE(x[from + c], from + c) - centre) * scale * w[w_offset + c];
     if (CENTERED) value += b[b_offset + c];
-    y[base + c] = value;
+    y[base + c] = EPILOGUE(value, base + c);
   }
   if (lane != 0u) return;
   rstd[row] = scale;
@@ -72,7 +75,8 @@ void main() {
   const float mean_along = row_sum(along.x) / float(columns);
   FOR_ROW(c, columns) {
     const float d = dy[dy_offset + base + c] * w[w_offset + c];
-    dx[base + c] = scale * (d - mean_plain - (x[from + c] - centre) * scale * mean_along);
+    const float value = scale * (d - mean_plain - (x[from + c] - centre) * scale * mean_along);
+    dx[base + c] = EPILOGUE(value, base + c);
   }
 }
 #endif

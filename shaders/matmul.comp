@@ -11,12 +11,13 @@
 // about a second; steps of 8 or 16 along k are no faster.
 #version 460
 #extension GL_GOOGLE_include_directive : require
+#pragma stithy fuse matmul - c
 #extension GL_EXT_control_flow_attributes : require
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_ballot : require
 layout(local_size_x = 64, local_size_x_id = 0) in;
 #include "grid.glsl"
-#include "epilogue.glsl"
+#include "fused.glsl"
 
 layout(constant_id = 1) const uint LANES = 1;
 layout(constant_id = 2) const uint LANES_N = 16;
@@ -43,9 +44,7 @@ layout(push_constant) uniform Push {
   uint shape[4];
   uint a_batch[4];
   uint b_batch[4];
-  EPILOGUE_PUSH
 };
-EPILOGUE_FUNCTIONS
 
 // The block of a is ROWS vec4: along k, row after row; or along m, first all of k, then those of k + 1, ...
 const uint A_PARTS = (ROWS + LANES - 1) / LANES;

@@ -11,6 +11,8 @@
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_arithmetic : require
 #pragma stithy kernels reduce_rows reduce_columns
+#pragma stithy fuse reduce_rows x y
+#pragma stithy fuse reduce_columns x y
 #pragma stithy variants OP: sum max min prod argmax argmin
 #include "dtype.glsl"
 #include "grid.glsl"
@@ -28,6 +30,11 @@ layout(push_constant) uniform Push {
 layout(set = 0, binding = 0) readonly buffer X { uint x[]; };
 layout(set = 0, binding = 0) readonly buffer X4 { uvec4 x_4[]; };
 layout(set = 0, binding = 1) writeonly buffer Y { uint y[]; };
+
+#include "fused.glsl"
+#define LOAD(i) floatBitsToUint(PROLOGUE(uintBitsToFloat(x[i]), i))
+#define LOAD4(i) floatBitsToUint(PROLOGUE4(uintBitsToFloat(x_4[(i) >> 2]), i))
+#define STORE(i, raw) y[i] = floatBitsToUint(EPILOGUE(uintBitsToFloat(raw), i))
 
 const uint kBlock = 32u;
 
@@ -121,13 +128,13 @@ void main() {
       const uint r = start + k * 4u * lanes + (VECTOR ? 4u * lane : lane);
       if (r >= end) break;
       if (VECTOR) {
-        const uvec4 raw = x_4[(base + r) >> 2];
+        const uvec4 raw = LOAD4(base + r);
         for (uint e = 0u; e < 4u; ++e)
           if (r + e < end) partial[e] = combine(partial[e], element(raw[e], r + e));
       } else {
         for (uint e = 0u; e < 4u; ++e) {
           const uint at = r + e * lanes;
-          if (at < end) partial[e] = combine(partial[e], element(x[base + reduced_position(at)], at));
+          if (at < end) partial[e] = combine(partial[e], element(LOAD(base + reduced_position(at)), at));
         }
       }
     }
@@ -141,7 +148,7 @@ void main() {
     all = of_subgroup[0];
     for (uint s = 1u; s < gl_NumSubgroups; ++s) all = combine(all, of_subgroup[s]);
   }
-  if (lane == 0u) y[group] = result(all);
+  if (lane == 0u) STORE(group, result(all));
 }
 #endif
 
@@ -159,14 +166,14 @@ void main() {
     for (uint r = start; r < stop; ++r) {
       const uint at = base + reduced_position(r);
       if (VECTOR) {
-        const uvec4 raw = x_4[at >> 2];
+        const uvec4 raw = LOAD4(at);
         for (uint e = 0u; e < 4u; ++e) partial[e] = combine(partial[e], element(raw[e], r));
       } else {
-        partial[0] = combine(partial[0], element(x[at], r));
+        partial[0] = combine(partial[0], element(LOAD(at), r));
       }
     }
     for (uint e = 0u; e < width; ++e) total[e] = combine(total[e], partial[e]);
   }
-  for (uint e = 0u; e < width; ++e) y[index * width + e] = result(total[e]);
+  for (uint e = 0u; e < width; ++e) STORE(index * width + e, result(total[e]));
 }
 #endif

@@ -7,7 +7,10 @@
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_arithmetic : require
 #pragma stithy kernels softmax softmax_backward
+#pragma stithy fuse softmax x y
+#pragma stithy fuse softmax_backward - dx
 #include "row.glsl"
+#include "fused.glsl"
 
 layout(constant_id = 2) const bool LOG = false;
 
@@ -20,16 +23,16 @@ void main() {
   ROW_BEGIN(rows);
   const uint base = row * columns, from = x_offset + base;
   float largest = -infinity();
-  FOR_ROW(c, columns) largest = max(largest, x[from + c]);
+  FOR_ROW(c, columns) largest = max(largest, PROLOGUE(x[from + c], from + c));
   largest = row_max(largest);
   vec2 total = vec2(0);
-  FOR_ROW(c, columns) accumulate(total, exp_(x[from + c] - largest));
+  FOR_ROW(c, columns) accumulate(total, exp_(PROLOGUE(x[from + c], from + c) - largest));
   const float sum = row_sum(total.x);
   if (LOG) {
     const float log_sum = log_(sum);
-    FOR_ROW(c, columns) y[base + c] = (x[from + c] - largest) - log_sum;
+    FOR_ROW(c, columns) y[base + c] = EPILOGUE((PROLOGUE(x[from + c], from + c) - largest) - log_sum, base + c);
   } else {
-    FOR_ROW(c, columns) y[base + c] = exp_(x[from + c] - largest) / sum;
+    FOR_ROW(c, columns) y[base + c] = EPILOGUE(exp_(PROLOGUE(x[from + c], from + c) - largest) / sum, base + c);
   }
 }
 #endif
@@ -51,7 +54,7 @@ void main() {
   const float sum = row_sum(total.x);
   FOR_ROW(c, columns) {
     const float d = dy[dy_offset + base + c], value = y[y_offset + base + c];
-    dx[base + c] = LOG ? d - exp_(value) * sum : value * (d - sum);
+    dx[base + c] = EPILOGUE(LOG ? d - exp_(value) * sum : value * (d - sum), base + c);
   }
 }
 #endif

@@ -1,17 +1,16 @@
 // y = x[0] + x[1] + ... of x [slices, count], in order. One invocation makes one element.
 #version 460
 #extension GL_GOOGLE_include_directive : require
+#pragma stithy fuse sum_slices - y
 layout(local_size_x = 64, local_size_x_id = 0) in;
 #include "grid.glsl"
-#include "epilogue.glsl"
+#include "fused.glsl"
 
 layout(set = 0, binding = 0) readonly buffer X { float x[]; };
 layout(set = 0, binding = 1) writeonly buffer Y { float y[]; };
 layout(push_constant) uniform Push {
   uint count, slices;
-  EPILOGUE_PUSH
 };
-EPILOGUE_FUNCTIONS
 
 void main() {
   const uint i = invocation_index();

@@ -10,6 +10,7 @@
 #include "engine/graph/autograd.h"
 #include "engine/graph/op.h"
 #include "engine/graph/program.h"
+#include "engine/ops.h"
 
 namespace stithy::testing {
 
@@ -198,8 +199,13 @@ struct Setup {
     return gradients(total, wanted, Unreached::zero, 1.0f);
   }
 
-  Graph build(Layout layout) const {
+  // `between`: pointwise ops stand before and after the op and its gradient, for fusion.
+  Graph build(Layout layout, bool between = false) const {
     Graph graph;
+    const auto wrap = [&](std::vector<Tensor>& tensors) {
+      for (Tensor& x : tensors)
+        if (between && x.dtype() == DType::f32) x = neg(neg(x));
+    };
     for (size_t i = 0; i < arguments.size(); ++i) {
       const Cut cut(layout, arguments[i].shape());
       const Tensor& whole = graph.inputs.emplace_back(input(cat("x", i), cut.storage, arguments[i].dtype()));
@@ -209,10 +215,13 @@ struct Setup {
       if (test.gradient && test.arguments[i].differentiable && arguments[i].dtype() == DType::f32)
         graph.differentiated.push_back(static_cast<int>(i));
     }
+    wrap(graph.xs);
     graph.forward = input("mark", {}).node()->id;
     graph.ys = test.build(graph.xs);
     graph.backward = input("mark", {}).node()->id;
+    wrap(graph.ys);
     graph.dxs = differentiate(graph.ys, graph.xs, &graph.differentiated);
+    wrap(graph.dxs);
     return graph;
   }
 };
@@ -343,7 +352,7 @@ struct Checker {
   }
 
   std::vector<Array> run(const Graph& graph, Layout layout, const std::vector<Tensor>& fetches, bool guard,
-                         bool twice = false, const Chooser& choose = {}) {
+                         bool twice = false, const Chooser& choose = {}, bool fuse = false) {
     std::vector<Array> values;
     for (const Array& argument : setup.arguments)
       values.push_back(Cut(layout, argument.shape()).embed(argument));
@@ -357,11 +366,12 @@ struct Checker {
     options.name = cat(setup.op, " ", setup.test.name);
     options.guard = guard;
     options.choose = choose;
+    options.fuse = options.fuse && fuse;
     Program program(fetches, {}, options);
     choices = program.plan().choices;
     std::vector<Array> results = run(program, fetches.size(), feeds);
     if (guard) {
-      collect(program.plan(), setup.op, graph, verdict.kernels);
+      if (!options.fuse) collect(program.plan(), setup.op, graph, verdict.kernels);
       try {
         program.check_guards();
       } catch (const Error& error) {
@@ -464,6 +474,15 @@ struct Checker {
     }
   }
 
+  // Pointwise ops around the op become one kernel with it, where it takes them; `results` are those without.
+  void check_fused(const std::vector<Array>& results) {
+    const Graph graph = setup.build(Layout::contiguous, true);
+    const std::vector<Array> fused = run(graph, Layout::contiguous, fetches_of(graph), true, true, {}, true);
+    for (size_t i = 0; i < fused.size(); ++i)
+      compare(cat("fused, result ", i), fused[i], reference_of(results[i]),
+              2 * (i < graph.ys.size() ? setup.test.tolerance : setup.test.gradient_tolerance));
+  }
+
   void check(bool quick) {
     std::vector<Reference> xs;
     for (const Array& argument : setup.arguments) xs.push_back(reference_of(argument));
@@ -504,6 +523,7 @@ struct Checker {
                                             setup.test.gradient_tolerance, positions[i]));
 
       if (!quick) check_candidates(layout, expected, results);
+      if (!quick && layout == Layout::contiguous) check_fused(results);
 
       if (layout != Layout::contiguous || quick) continue;
       const Graph again = setup.build(layout);
@@ -571,6 +591,7 @@ std::set<std::string> kernels_of(const Row& row, const vk::DeviceInfo& device) {
       for (size_t i = 0; i < candidates; ++i) {
         ProgramOptions options;
         options.choose = force(i);
+        options.fuse = false;
         const Plan plan = make_plan(fetches_of(graph), {}, options, device);
         candidates = std::max(candidates, candidates_of(plan.choices));
         collect(plan, row.op, graph, kernels);

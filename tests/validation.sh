@@ -25,7 +25,8 @@ run() {
     echo "validation, $label: $(grep -o '[0-9]* passed' "$log" | head -1 || true), no messages"
   else
     echo "validation, $label: FAILED"
-    grep -A 3 "^validation: " "$log" | sort | uniq -c | sort -rn | head -40
+    grep -o "^validation: [^:]*" "$log" | sort | uniq -c
+    grep -m 3 "^validation: " "$log"
     tail -30 "$log"
     failed=1
   fi

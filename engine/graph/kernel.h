@@ -40,6 +40,9 @@ struct KernelInfo {
   uint32_t push_bytes = 0;
   std::span<const std::string_view> capabilities;  // SPIR-V names: "GroupNonUniformArithmetic"
   std::array<uint32_t, 3> local_size{};            // 0 where a specialization constant gives it
+  std::string_view defines = {};                   // macros that chose it: "KERNEL_reduce_rows OP=sum OP_sum"
+  // Bindings whose loads, or stores, go through the macros of shaders/fused.glsl; none where negative.
+  int fuse_in = -1, fuse_out = -1;
 };
 
 // A kernel with everything that a launch needs, apart from the number of workgroups.
@@ -49,6 +52,12 @@ struct KernelCall {
   std::vector<uint32_t> spec;  // one per spec_id, the bits of its value
   std::vector<std::byte> push;
 };
+
+// The files in shaders/.
+struct ShaderText {
+  std::string_view file, text;
+};
+std::span<const ShaderText> shader_texts();
 
 // Every kernel linked into this process, sorted by name.
 std::span<const KernelInfo* const> all_kernels();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -26,12 +27,25 @@ struct Backward {
   }
 };
 
+// A pointwise op in GLSL, on raw values (shaders/dtype.glsl): $0, $1, ... are the inputs' elements, #0, #1,
+// ... the parameters: {"raw_of(op_clamp(uintBitsToFloat($0), vec2(#0, #1)))", {low, high}}. The functions are
+// those of shaders/pointwise.glsl.
+struct Pointwise {
+  std::string expression;
+  std::vector<float> parameters = {};
+};
+
 struct OpDef {
   std::string_view name;
   // For the table of ops: the dtypes that the inputs may have, such as "f32 i32".
   std::string_view dtypes = "f32";
   // Chooses kernels and their arguments. Views have none.
   void (*launch)(const Node& node, Launch& launch) = nullptr;
+  // For fusion: what one element of the only output is, in elements of inputs of its shape.
+  Pointwise (*pointwise)(const Node& node) = nullptr;
+  // Pointwise ops may be built into the kernel that reads input 0, or writes output 0; both are f32. The
+  // kernels say so with `#pragma stithy fuse`.
+  bool fuses_input = false, fuses_output = false;
   // Gradients by input, in ordinary graph ops; undefined where zero or not needed. None: not differentiable.
   std::vector<Tensor> (*gradient)(const Backward& b) = nullptr;
   // Floating-point operations of the node; none means one per output element.

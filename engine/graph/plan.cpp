@@ -8,6 +8,7 @@
 #include <unordered_set>
 
 #include "engine/core/error.h"
+#include "engine/graph/fuse.h"
 #include "engine/graph/hazard.h"
 #include "engine/graph/memory.h"
 #include "engine/graph/op.h"
@@ -60,8 +61,15 @@ class Planner {
     plan_.nodes = reachable(fetches, updates);
     for (const Node* node : plan_.nodes)
       if (node->kind != NodeKind::op) add_source(*node);
-    for (size_t i = 0; i < plan_.nodes.size(); ++i)
-      if (plan_.nodes[i]->kind == NodeKind::op) launch(*plan_.nodes[i], static_cast<int>(i));
+    if (plan_.options.fuse && !plan_.options.find_nan) find_groups();
+    for (size_t i = 0; i < plan_.nodes.size(); ++i) {
+      const Node& node = *plan_.nodes[i];
+      if (node.kind != NodeKind::op) continue;
+      if (const auto group = groups_.find(&node); group == groups_.end())
+        launch(node, static_cast<int>(i));
+      else if (group->second->members().back() == &node)
+        launch_group(*group->second, static_cast<int>(i));
+    }
     const int end = static_cast<int>(plan_.nodes.size());
     for (const Tensor& tensor : fetches) use(storage_of(tensor), end);
     place();
@@ -148,6 +156,107 @@ class Planner {
     return static_cast<int>(plan_.buffers.size()) - 1;
   }
 
+  void find_groups() {
+    fusions_ = find_fusions(plan_.nodes, plan_.fetches, device_);
+    for (const FusedGroup& group : fusions_)
+      for (const Node* node : group.members()) groups_[node] = &group;
+  }
+
+  void add_result(const Node& node, int output, int step) {
+    const Value& value = node.outputs[static_cast<size_t>(output)];
+    check_range(node, value.shape, value.dtype, storage_bytes(value));
+    add_value({&node, output, -1}, storage_bytes(value), step);
+  }
+
+  void add_call(const Node& node, PlannedCall call, std::vector<const Node*> fused) {
+    plan_.dispatches.push_back({&node, std::move(fused), std::move(call.call), call.groups, {}, false});
+  }
+
+  void launch_chain(const Chain& chain, int step) {
+    for (const Node* node : chain.results)
+      if (node != chain.anchor) add_result(*node, 0, step);
+    add_call(*chain.ops.back(), fused_call(chain, device_), chain.ops);
+  }
+
+  // The anchor's kernel with the pointwise ops built in; where its launch is not of a form that allows it,
+  // they run apart: before and after it.
+  void launch_group(const FusedGroup& group, int step) {
+    for (const Node* node : group.members())
+      for (const Tensor& x : node->inputs) use(storage_of(x), step);
+    if (!group.anchor) {
+      plan_.fused_bytes_saved += group.saved_bytes;
+      return launch_chain(group.after, step);
+    }
+    const Node& anchor = *group.anchor;
+    const Launch launch = launched(anchor);
+    const auto is = [](const Ref& ref, const Node* node) {
+      return ref.node == node && ref.output == 0 && ref.scratch < 0;
+    };
+    const Node* read = group.before.ops.empty() ? nullptr : group.before.results.front();
+    const Node* written = group.after.ops.empty() ? nullptr : &anchor;
+    bool fits = true;
+    int reads = 0, writes = 0;
+    for (const PlannedCall& call : launch.calls())
+      for (size_t b = 0; b < call.call.refs.size(); ++b) {
+        const bool in = read && is(call.call.refs[b], read), out = written && is(call.call.refs[b], written);
+        if (in) fits = fits && call.call.kernel->fuse_in == static_cast<int>(b);
+        if (out) fits = fits && call.call.kernel->fuse_out == static_cast<int>(b);
+        reads += in;
+        writes += out;
+      }
+    fits = fits && reads == (read ? 1 : 0) && writes == (written ? 1 : 0);
+
+    if (read && !fits) launch_chain(group.before, step);
+    const bool hidden = fits && written &&
+                        std::find(group.after.results.begin(), group.after.results.end(), written) ==
+                            group.after.results.end();
+    for (size_t i = 0; i < anchor.outputs.size(); ++i)
+      if (anchor.outputs[i].storage_node == &anchor && !(i == 0 && hidden))
+        add_result(anchor, static_cast<int>(i), step);
+    add_scratch(anchor, launch, step);
+    if (fits && written)
+      for (const Node* node : group.after.results)
+        if (node != written) add_result(*node, 0, step);
+    for (const PlannedCall& call : launch.calls()) {
+      const auto touches = [&](const Node* node) {
+        return node && std::any_of(call.call.refs.begin(), call.call.refs.end(),
+                                   [&](const Ref& ref) { return is(ref, node); });
+      };
+      const Chain before = fits && touches(read) ? group.before : Chain{};
+      const Chain after = fits && touches(written) ? group.after : Chain{};
+      if (before.ops.empty() && after.ops.empty()) {
+        add_call(anchor, call, {});
+        continue;
+      }
+      FusedGroup part{before, &anchor, after};
+      add_call(anchor, fused_call(call, before, after), part.members());
+    }
+    if (fits) plan_.fused_bytes_saved += group.saved_bytes;
+    if (written && !fits) {
+      // The anchor's value is an ordinary leaf now.
+      Chain apart = group.after;
+      apart.anchor = nullptr;
+      std::erase(apart.results, written);
+      use({written, 0, -1}, step);
+      launch_chain(apart, step);
+    }
+  }
+
+  Launch launched(const Node& node) {
+    Launch launch(node, device_, chooser_);
+    node.op->launch(node, launch);
+    for (const Choice& choice : launch.choices()) plan_.choices.push_back({&node, choice});
+    return launch;
+  }
+
+  void add_scratch(const Node& node, const Launch& launch, int step) {
+    for (size_t i = 0; i < launch.scratch_bytes().size(); ++i) {
+      const uint64_t bytes = (std::max<uint64_t>(launch.scratch_bytes()[i], 1) + 15) / 16 * 16;
+      check_range(node, {static_cast<int64_t>(bytes)}, DType::u8, bytes);
+      add_value({&node, 0, static_cast<int>(i)}, bytes, step);
+    }
+  }
+
   void launch(const Node& node, int step) {
     for (const Tensor& x : node.inputs) use(storage_of(x), step);
     if (!node.op->launch) {
@@ -155,26 +264,15 @@ class Planner {
         throw Error(node.label(), "has no kernel for this device", "use another op");
       return;
     }
-    for (size_t i = 0; i < node.outputs.size(); ++i) {
-      const Value& value = node.outputs[i];
-      if (value.storage_node != &node) continue;
-      const uint64_t bytes = storage_bytes(value);
-      check_range(node, value.shape, value.dtype, bytes);
-      add_value({&node, static_cast<int>(i), -1}, bytes, step);
-    }
-    Launch launch(node, device_, chooser_);
-    node.op->launch(node, launch);
-    for (const Choice& choice : launch.choices()) plan_.choices.push_back({&node, choice});
-    for (size_t i = 0; i < launch.scratch_bytes().size(); ++i) {
-      const uint64_t bytes = (std::max<uint64_t>(launch.scratch_bytes()[i], 1) + 15) / 16 * 16;
-      check_range(node, {static_cast<int64_t>(bytes)}, DType::u8, bytes);
-      add_value({&node, 0, static_cast<int>(i)}, bytes, step);
-    }
+    for (size_t i = 0; i < node.outputs.size(); ++i)
+      if (node.outputs[i].storage_node == &node) add_result(node, static_cast<int>(i), step);
+    const Launch launch = launched(node);
+    add_scratch(node, launch, step);
     for (const PlannedCall& call : launch.calls()) {
       if (call.call.refs.size() != call.call.kernel->bindings.size())
         throw Error(node.label(),
                     cat("kernel ", call.call.kernel->name, " got ", call.call.refs.size(), " buffers"));
-      plan_.dispatches.push_back({&node, call.call, call.groups, {}, false});
+      add_call(node, call, {});
     }
     if (plan_.options.find_nan) check_nan(node);
   }
@@ -193,8 +291,7 @@ class Planner {
                                .push = {.count = count, .slot = slot},
                                .spec = {.local_size_x = kNanInvocations}},
              launch.grid((count + kNanInvocations - 1) / kNanInvocations));
-      plan_.dispatches.push_back(
-          {&node, launch.calls().front().call, launch.calls().front().groups, {}, false});
+      add_call(node, launch.calls().front(), {});
     }
   }
 
@@ -253,6 +350,8 @@ class Planner {
   std::map<Key, size_t> places_;  // into lifetimes_ and Plan::values, which go together
   std::map<Key, Span> fixed_;
   std::vector<Lifetime> lifetimes_;
+  std::vector<FusedGroup> fusions_;
+  std::map<const Node*, const FusedGroup*> groups_;
   std::vector<int> chunk_buffers_;
   std::map<const VariableState*, int> variable_buffers_;
   int constants_ = -1, report_ = -1;
@@ -276,9 +375,11 @@ ProgramOptions ProgramOptions::from_environment() {
       options.guard = true;
     else if (word == "submit-each")
       options.submit_each = true;
+    else if (word == "unfused")
+      options.fuse = false;
     else if (!word.empty())
       throw Error("STITHY_DEBUG", cat("does not know \"", word, "\""),
-                  "use nan, guard or submit-each, joined by commas");
+                  "use nan, guard, submit-each or unfused, joined by commas");
   }
   return options;
 }
@@ -312,9 +413,16 @@ std::string Plan::describe() const {
     text << (dispatch.barrier_before ? "| " : "  ") << node.label() << " [" << name_of(node.phase) << "] "
          << (node.scope.empty() ? "-" : node.scope) << "  " << dispatch.call.kernel->name << "  "
          << dispatch.groups.x << " x " << dispatch.groups.y << " x " << dispatch.groups.z << "  ";
+    if (!dispatch.fused.empty()) {
+      text << "fused:";
+      for (const Node* op : dispatch.fused) text << ' ' << op->label();
+      text << "  ";
+    }
     for (const Tensor& x : node.inputs) text << x.shape();
     text << " -> " << (node.outputs.empty() ? Shape{} : node.out().shape) << taken[&node] << '\n';
   }
+  if (fused_bytes_saved)
+    text << "fusion saves " << format_bytes(fused_bytes_saved) << " of memory traffic a run\n";
   return text.str();
 }
 

@@ -29,9 +29,12 @@ struct ProgramOptions {
   bool submit_each = false;
   // Takes the place of the table of what was measured: for the tuner, and for tests that force a candidate.
   Chooser choose;
+  // Pointwise ops become one kernel with each other and with the ops that they feed or follow. Off with
+  // find_nan, which looks at every op.
+  bool fuse = true;
 
   // The defaults above, changed by the words in the environment variable STITHY_DEBUG: nan, guard,
-  // submit-each. Throws Error on another word.
+  // submit-each, unfused. Throws Error on another word.
   static ProgramOptions from_environment();
 };
 
@@ -52,6 +55,7 @@ struct PlannedBuffer {
 
 struct PlannedDispatch {
   const Node* node = nullptr;
+  std::vector<const Node*> fused = {};  // all the ops that it computes, where they are several
   KernelCall call;
   Groups groups;
   std::vector<Span> spans;  // one per binding
@@ -110,6 +114,8 @@ struct Plan {
   uint64_t new_bytes() const { return peak_bytes() - variable_bytes + new_variable_bytes; }
   int barriers() const;
   double flops() const;
+  // Memory traffic that fusion saves in a run.
+  uint64_t fused_bytes_saved = 0;
 
   // A line per kernel call: op, phase, layer, kernel, workgroups, shapes, barrier, the candidate taken.
   std::string describe() const;

@@ -1,16 +1,16 @@
 // Pointwise ops of two inputs, where, cast and contiguous. Their functions are in shaders/pointwise.glsl.
 #include "shaders/binary.h"
+#include "engine/ops/binary.h"
+
 #include "engine/ops.h"
 #include "engine/ops/elements.h"
 #include "shaders/copy.h"
 #include "shaders/where.h"
 
 namespace stithy {
-namespace {
-
-using Gradients = std::vector<Tensor>;
 
 void launch_binary(const Node& n, Launch& launch) {
+  const Parameters& p = n.attrs<Parameters>();
   const Elements e = walk_elements(n.out().shape, {operand(n.in(0)), operand(n.in(1))});
   launch_elements(launch,
                   shaders::binary{.a = launch.in(0),
@@ -21,7 +21,9 @@ void launch_binary(const Node& n, Launch& launch) {
                                            .b_offset = e[1].offset,
                                            .shape = e.shape,
                                            .a_strides = e[0].strides,
-                                           .b_strides = e[1].strides},
+                                           .b_strides = e[1].strides,
+                                           .p0 = p.p0,
+                                           .p1 = p.p1},
                                   .spec = {.DIMS = e.dims,
                                            .A_MODE = e[0].mode,
                                            .B_MODE = e[1].mode,
@@ -29,6 +31,32 @@ void launch_binary(const Node& n, Launch& launch) {
                                   .variant = shaders::binary::variant_named(n.op->name).value()},
                   e.count);
 }
+
+Pointwise pointwise_call(const Node& n, std::initializer_list<std::string_view> arguments) {
+  std::string call = cat("raw_of(op_", n.op->name, "(");
+  for (std::string_view argument : arguments)
+    call += cat(argument.data() == arguments.begin()->data() ? "" : ", ", argument);
+  // The functions that have attributes (shaders/pointwise.glsl).
+  static constexpr std::string_view kWithParameters[] = {"clamp", "leaky_relu", "elu"};
+  const bool parameters = std::any_of(
+      std::begin(kWithParameters), std::end(kWithParameters),
+      [&](std::string_view name) { return n.op->name == name || n.op->name == cat(name, "_grad"); });
+  if (!parameters) return {call + "))"};
+  const Parameters& p = n.attrs<Parameters>();
+  return {call + ", vec2(#0, #1)))", {p.p0, p.p1}};
+}
+
+Pointwise pointwise_binary(const Node& n) {
+  switch (n.in(0).dtype()) {
+    case DType::i32: return pointwise_call(n, {"int($0)", "int($1)"});
+    case DType::boolean: return pointwise_call(n, {"$0 != 0u", "$1 != 0u"});
+    default: return pointwise_call(n, {"uintBitsToFloat($0)", "uintBitsToFloat($1)"});
+  }
+}
+
+namespace {
+
+using Gradients = std::vector<Tensor>;
 
 // The gradient of broadcasting is that of the expand views in front of the node.
 Tensor binary(const OpDef& op, const Tensor& a, const Tensor& b, std::initializer_list<DType> dtypes,
@@ -40,7 +68,8 @@ Tensor binary(const OpDef& op, const Tensor& a, const Tensor& b, std::initialize
                 cat("operands are ", a.dtype(), " ", a.shape(), " and ", b.dtype(), " ", b.shape()),
                 "convert one of them with cast()");
   const Shape shape = broadcast(op.name, a.shape(), b.shape());
-  return make_node(op, {}, {expand(a, shape), expand(b, shape)}, {{shape, result.value_or(a.dtype())}});
+  return make_node(op, Parameters{}, {expand(a, shape), expand(b, shape)},
+                   {{shape, result.value_or(a.dtype())}});
 }
 
 Tensor arithmetic(const OpDef& op, const Tensor& a, const Tensor& b) {
@@ -60,43 +89,66 @@ Gradients both(const Backward& b, A first, B second) {
 
 constexpr std::string_view kNumbers = "f32 i32";
 
-const OpDef& kAdd =
-    define_op({.name = "add", .dtypes = kNumbers, .launch = launch_binary, .gradient = [](const Backward& b) {
-                 return Gradients{b.dy(), b.dy()};
-               }});
-const OpDef& kSub =
-    define_op({.name = "sub", .dtypes = kNumbers, .launch = launch_binary, .gradient = [](const Backward& b) {
-                 return both(
-                     b, [&] { return b.dy(); }, [&] { return -b.dy(); });
-               }});
-const OpDef& kMul =
-    define_op({.name = "mul", .dtypes = kNumbers, .launch = launch_binary, .gradient = [](const Backward& b) {
-                 return both(
-                     b, [&] { return b.dy() * b.x(1); }, [&] { return b.dy() * b.x(0); });
-               }});
+const OpDef& kAdd = define_op({.name = "add",
+                               .dtypes = kNumbers,
+                               .launch = launch_binary,
+                               .pointwise = pointwise_binary,
+                               .gradient = [](const Backward& b) {
+                                 return Gradients{b.dy(), b.dy()};
+                               }});
+const OpDef& kSub = define_op({.name = "sub",
+                               .dtypes = kNumbers,
+                               .launch = launch_binary,
+                               .pointwise = pointwise_binary,
+                               .gradient = [](const Backward& b) {
+                                 return both(
+                                     b, [&] { return b.dy(); }, [&] { return -b.dy(); });
+                               }});
+const OpDef& kMul = define_op({.name = "mul",
+                               .dtypes = kNumbers,
+                               .launch = launch_binary,
+                               .pointwise = pointwise_binary,
+                               .gradient = [](const Backward& b) {
+                                 return both(
+                                     b, [&] { return b.dy() * b.x(1); }, [&] { return b.dy() * b.x(0); });
+                               }});
 const OpDef& kDiv =
-    define_op({.name = "div", .dtypes = kNumbers, .launch = launch_binary, .gradient = [](const Backward& b) {
+    define_op({.name = "div",
+               .dtypes = kNumbers,
+               .launch = launch_binary,
+               .pointwise = pointwise_binary,
+               .gradient = [](const Backward& b) {
                  return both(
                      b, [&] { return b.dy() / b.x(1); }, [&] { return -(b.dy() * b.y() / b.x(1)); });
                }});
 // (a > b) + (a == b) / 2, for the gradients of maximum and minimum: equal operands get half each.
-const OpDef& kLargerShare = define_op({.name = "larger_share", .launch = launch_binary, .gradient = zero});
+const OpDef& kLargerShare = define_op(
+    {.name = "larger_share", .launch = launch_binary, .pointwise = pointwise_binary, .gradient = zero});
 Tensor larger_share(const Tensor& a, const Tensor& b) { return binary(kLargerShare, a, b, {DType::f32}); }
-const OpDef& kMinimum = define_op(
-    {.name = "minimum", .dtypes = kNumbers, .launch = launch_binary, .gradient = [](const Backward& b) {
-       return both(
-           b, [&] { return b.dy() * larger_share(b.x(1), b.x(0)); },
-           [&] { return b.dy() * larger_share(b.x(0), b.x(1)); });
-     }});
-const OpDef& kMaximum = define_op(
-    {.name = "maximum", .dtypes = kNumbers, .launch = launch_binary, .gradient = [](const Backward& b) {
-       return both(
-           b, [&] { return b.dy() * larger_share(b.x(0), b.x(1)); },
-           [&] { return b.dy() * larger_share(b.x(1), b.x(0)); });
-     }});
+const OpDef& kMinimum = define_op({.name = "minimum",
+                                   .dtypes = kNumbers,
+                                   .launch = launch_binary,
+                                   .pointwise = pointwise_binary,
+                                   .gradient = [](const Backward& b) {
+                                     return both(
+                                         b, [&] { return b.dy() * larger_share(b.x(1), b.x(0)); },
+                                         [&] { return b.dy() * larger_share(b.x(0), b.x(1)); });
+                                   }});
+const OpDef& kMaximum = define_op({.name = "maximum",
+                                   .dtypes = kNumbers,
+                                   .launch = launch_binary,
+                                   .pointwise = pointwise_binary,
+                                   .gradient = [](const Backward& b) {
+                                     return both(
+                                         b, [&] { return b.dy() * larger_share(b.x(0), b.x(1)); },
+                                         [&] { return b.dy() * larger_share(b.x(1), b.x(0)); });
+                                   }});
 // At a = 0 the derivative by b is 0, the limit from b > 0.
 const OpDef& kPow =
-    define_op({.name = "pow", .launch = launch_binary, .gradient = [](const Backward& b) {
+    define_op({.name = "pow",
+               .launch = launch_binary,
+               .pointwise = pointwise_binary,
+               .gradient = [](const Backward& b) {
                  return both(
                      b, [&] { return b.dy() * b.x(1) * pow(b.x(0), b.x(1) - 1.0f); },
                      [&] {
@@ -105,22 +157,46 @@ const OpDef& kPow =
                      });
                }});
 
-const OpDef& kEqual =
-    define_op({.name = "equal", .dtypes = kNumbers, .launch = launch_binary, .gradient = zero});
-const OpDef& kNotEqual =
-    define_op({.name = "not_equal", .dtypes = kNumbers, .launch = launch_binary, .gradient = zero});
-const OpDef& kLess =
-    define_op({.name = "less", .dtypes = kNumbers, .launch = launch_binary, .gradient = zero});
-const OpDef& kLessEqual =
-    define_op({.name = "less_equal", .dtypes = kNumbers, .launch = launch_binary, .gradient = zero});
-const OpDef& kGreater =
-    define_op({.name = "greater", .dtypes = kNumbers, .launch = launch_binary, .gradient = zero});
-const OpDef& kGreaterEqual =
-    define_op({.name = "greater_equal", .dtypes = kNumbers, .launch = launch_binary, .gradient = zero});
-const OpDef& kLogicalAnd =
-    define_op({.name = "logical_and", .dtypes = "bool", .launch = launch_binary, .gradient = zero});
-const OpDef& kLogicalOr =
-    define_op({.name = "logical_or", .dtypes = "bool", .launch = launch_binary, .gradient = zero});
+const OpDef& kEqual = define_op({.name = "equal",
+                                 .dtypes = kNumbers,
+                                 .launch = launch_binary,
+                                 .pointwise = pointwise_binary,
+                                 .gradient = zero});
+const OpDef& kNotEqual = define_op({.name = "not_equal",
+                                    .dtypes = kNumbers,
+                                    .launch = launch_binary,
+                                    .pointwise = pointwise_binary,
+                                    .gradient = zero});
+const OpDef& kLess = define_op({.name = "less",
+                                .dtypes = kNumbers,
+                                .launch = launch_binary,
+                                .pointwise = pointwise_binary,
+                                .gradient = zero});
+const OpDef& kLessEqual = define_op({.name = "less_equal",
+                                     .dtypes = kNumbers,
+                                     .launch = launch_binary,
+                                     .pointwise = pointwise_binary,
+                                     .gradient = zero});
+const OpDef& kGreater = define_op({.name = "greater",
+                                   .dtypes = kNumbers,
+                                   .launch = launch_binary,
+                                   .pointwise = pointwise_binary,
+                                   .gradient = zero});
+const OpDef& kGreaterEqual = define_op({.name = "greater_equal",
+                                        .dtypes = kNumbers,
+                                        .launch = launch_binary,
+                                        .pointwise = pointwise_binary,
+                                        .gradient = zero});
+const OpDef& kLogicalAnd = define_op({.name = "logical_and",
+                                      .dtypes = "bool",
+                                      .launch = launch_binary,
+                                      .pointwise = pointwise_binary,
+                                      .gradient = zero});
+const OpDef& kLogicalOr = define_op({.name = "logical_or",
+                                     .dtypes = "bool",
+                                     .launch = launch_binary,
+                                     .pointwise = pointwise_binary,
+                                     .gradient = zero});
 
 void launch_where(const Node& n, Launch& launch) {
   const Elements e = walk_elements(n.out().shape, {operand(n.in(0)), operand(n.in(1)), operand(n.in(2))});
@@ -143,12 +219,17 @@ void launch_where(const Node& n, Launch& launch) {
       e.count);
 }
 
-const OpDef& kWhere = define_op(
-    {.name = "where", .dtypes = kNumbers, .launch = launch_where, .gradient = [](const Backward& b) {
-       const Tensor zeros = 0.0f;
-       return Gradients{Tensor(), b.needs(1) ? where(b.x(0), b.dy(), zeros) : Tensor(),
-                        b.needs(2) ? where(b.x(0), zeros, b.dy()) : Tensor()};
-     }});
+const OpDef& kWhere =
+    define_op({.name = "where",
+               .dtypes = kNumbers,
+               .launch = launch_where,
+               .pointwise = [](const Node&) { return Pointwise{"$0 != 0u ? $1 : $2"}; },
+               .gradient =
+                   [](const Backward& b) {
+                     const Tensor zeros = 0.0f;
+                     return Gradients{Tensor(), b.needs(1) ? where(b.x(0), b.dy(), zeros) : Tensor(),
+                                      b.needs(2) ? where(b.x(0), zeros, b.dy()) : Tensor()};
+                   }});
 
 void launch_copy(const Node& n, Launch& launch) {
   const Elements e = walk_elements(n.out().shape, {operand(n.in(0))});
@@ -164,6 +245,10 @@ void launch_copy(const Node& n, Launch& launch) {
                    .Y_DTYPE = static_cast<uint32_t>(n.out().dtype)}},
       e.count);
 }
+Pointwise pointwise_copy(const Node& n) {
+  return {
+      cat("convert($0, ", static_cast<int>(n.in(0).dtype()), "u, ", static_cast<int>(n.out().dtype), "u)")};
+}
 double no_flops(const Node&) { return 0; }
 
 constexpr std::string_view kAnything = "f32 f16 bf16 i32 u8 bool";
@@ -171,6 +256,7 @@ const OpDef& kCast = define_op(
     {.name = "cast",
      .dtypes = kAnything,
      .launch = launch_copy,
+     .pointwise = pointwise_copy,
      .gradient =
          [](const Backward& b) {
            const DType from = b.x().dtype();
@@ -180,6 +266,7 @@ const OpDef& kCast = define_op(
 const OpDef& kContiguous = define_op({.name = "contiguous",
                                       .dtypes = kAnything,
                                       .launch = launch_copy,
+                                      .pointwise = pointwise_copy,
                                       .gradient = [](const Backward& b) { return Gradients{b.dy()}; },
                                       .flops = no_flops});
 

@@ -211,8 +211,11 @@ double matmul_flops(const Node& n) {
   return 2.0 * static_cast<double>(n.out().shape.numel()) * static_cast<double>(n.in(0).shape().back());
 }
 
-const OpDef& kMatmul = define_op(
-    {.name = "matmul", .launch = launch_matmul, .gradient = matmul_gradient, .flops = matmul_flops});
+const OpDef& kMatmul = define_op({.name = "matmul",
+                                  .launch = launch_matmul,
+                                  .fuses_output = true,
+                                  .gradient = matmul_gradient,
+                                  .flops = matmul_flops});
 
 }  // namespace
 

@@ -44,6 +44,7 @@ void launch_softmax_backward(const Node& n, Launch& launch) {
 
 const OpDef& kSoftmaxBackward = define_op({.name = "softmax_backward",
                                            .launch = launch_softmax_backward<false>,
+                                           .fuses_output = true,
                                            .flops = row_flops<4>,
                                            .composition = [](const Node& n) -> std::vector<Tensor> {
                                              const Tensor y = n.in(0), dy = n.in(1);
@@ -51,6 +52,7 @@ const OpDef& kSoftmaxBackward = define_op({.name = "softmax_backward",
                                            }});
 const OpDef& kLogSoftmaxBackward = define_op({.name = "log_softmax_backward",
                                               .launch = launch_softmax_backward<true>,
+                                              .fuses_output = true,
                                               .flops = row_flops<4>,
                                               .composition = [](const Node& n) -> std::vector<Tensor> {
                                                 const Tensor y = n.in(0), dy = n.in(1);
@@ -60,6 +62,8 @@ const OpDef& kLogSoftmaxBackward = define_op({.name = "log_softmax_backward",
 const OpDef& kSoftmax =
     define_op({.name = "softmax",
                .launch = launch_softmax<false>,
+               .fuses_input = true,
+               .fuses_output = true,
                .gradient = [](const Backward& b) -> std::vector<Tensor> {
                  return {make_node(kSoftmaxBackward, {}, {b.y(), contiguous(b.dy())}, {{b.x().shape()}})};
                },
@@ -71,6 +75,8 @@ const OpDef& kSoftmax =
 const OpDef& kLogSoftmax =
     define_op({.name = "log_softmax",
                .launch = launch_softmax<true>,
+               .fuses_input = true,
+               .fuses_output = true,
                .gradient = [](const Backward& b) -> std::vector<Tensor> {
                  return {make_node(kLogSoftmaxBackward, {}, {b.y(), contiguous(b.dy())}, {{b.x().shape()}})};
                },
@@ -201,6 +207,7 @@ std::vector<Tensor> layernorm_composition(const Node& n) {
 
 const OpDef& kLayernormBackward = define_op({.name = "layernorm_backward",
                                              .launch = launch_layernorm_backward,
+                                             .fuses_output = true,
                                              .flops = row_flops<10>,
                                              .composition = layernorm_backward_composition});
 const OpDef& kLayernormWeights =
@@ -241,11 +248,15 @@ std::vector<Tensor> layernorm_gradient(const Backward& b) {
 
 const OpDef& kLayernorm = define_op({.name = "layernorm",
                                      .launch = launch_layernorm,
+                                     .fuses_input = true,
+                                     .fuses_output = true,
                                      .gradient = layernorm_gradient,
                                      .flops = row_flops<8>,
                                      .composition = layernorm_composition});
 const OpDef& kRmsnorm = define_op({.name = "rmsnorm",
                                    .launch = launch_layernorm,
+                                   .fuses_input = true,
+                                   .fuses_output = true,
                                    .gradient = layernorm_gradient,
                                    .flops = row_flops<6>,
                                    .composition = layernorm_composition});

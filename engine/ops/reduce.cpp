@@ -147,22 +147,38 @@ Gradients extremum_gradient(const Backward& b) {
 
 const OpDef& kSum = define_op({.name = "sum",
                                .launch = launch_reduce,
+                               .fuses_input = true,
+                               .fuses_output = true,
                                .gradient =
                                    [](const Backward& b) {
                                      const float scale = b.attrs<Reduction>().scale;
                                      return Gradients{spread(scale == 1 ? b.dy() : b.dy() * scale, b)};
                                    },
                                .flops = input_elements});
-const OpDef& kMean =
-    define_op({.name = "mean", .launch = launch_reduce, .gradient = kSum.gradient, .flops = input_elements});
-const OpDef& kMax = define_op(
-    {.name = "max", .launch = launch_reduce, .gradient = extremum_gradient, .flops = input_elements});
-const OpDef& kMin = define_op(
-    {.name = "min", .launch = launch_reduce, .gradient = extremum_gradient, .flops = input_elements});
+const OpDef& kMean = define_op({.name = "mean",
+                                .launch = launch_reduce,
+                                .fuses_input = true,
+                                .fuses_output = true,
+                                .gradient = kSum.gradient,
+                                .flops = input_elements});
+const OpDef& kMax = define_op({.name = "max",
+                               .launch = launch_reduce,
+                               .fuses_input = true,
+                               .fuses_output = true,
+                               .gradient = extremum_gradient,
+                               .flops = input_elements});
+const OpDef& kMin = define_op({.name = "min",
+                               .launch = launch_reduce,
+                               .fuses_input = true,
+                               .fuses_output = true,
+                               .gradient = extremum_gradient,
+                               .flops = input_elements});
 // dy times the product of the others: without zeros y / x; with one zero, the rest's product goes to it
 // alone; with more, nothing has a gradient. (A second derivative through an exact zero is not followed.)
 const OpDef& kProd = define_op({.name = "prod",
                                 .launch = launch_reduce,
+                                .fuses_input = true,
+                                .fuses_output = true,
                                 .gradient =
                                     [](const Backward& b) {
                                       const Shape& axes = b.attrs<Reduction>().axes;

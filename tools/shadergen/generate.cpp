@@ -144,7 +144,24 @@ void write_tables(std::ostream& out, size_t index, const Kernel& kernel) {
   }
 }
 
-void write_info(std::ostream& out, const std::string& stem, size_t index, const Kernel& kernel) {
+// The binding of that name, which must be read, or written, alone; -1 for no name.
+int fused_binding(std::string_view shader, const Kernel& kernel, const std::string& name, Access access) {
+  if (name.empty()) return -1;
+  const std::vector<Binding>& bindings = kernel.modules.front().facts.bindings;
+  for (size_t i = 0; i < bindings.size(); ++i)
+    if (bindings[i].name == name && bindings[i].access == access) return static_cast<int>(i);
+  throw Error(cat(shader, ": kernel ", kernel.name),
+              cat("fuse names ", name, ", which is no buffer that is ",
+                  access == Access::read ? "read" : "written", " alone"));
+}
+
+void write_info(std::ostream& out, std::string_view shader, const std::string& stem, size_t index,
+                const Kernel& kernel, const Directives& directives) {
+  Directives::Fuse fuse;
+  if (const auto found = directives.fuse.find(kernel.name); found != directives.fuse.end())
+    fuse = found->second;
+  const int fuse_in = fused_binding(shader, kernel, fuse.in, Access::read),
+            fuse_out = fused_binding(shader, kernel, fuse.out, Access::write);
   for (size_t v = 0; v < kernel.modules.size(); ++v) {
     const Module& module = kernel.modules[v];
     const Facts& facts = module.facts;
@@ -154,7 +171,8 @@ void write_info(std::ostream& out, const std::string& stem, size_t index, const 
         << table(facts.spec.empty(), cat("kSpecIds", index)) << ", "
         << table(facts.spec.empty(), cat("kSpecNames", index)) << ", " << facts.push_bytes << ", "
         << table(facts.capabilities.empty(), cat("kCapabilities", index, "_", v)) << ",\n     {{"
-        << facts.local_size[0] << ", " << facts.local_size[1] << ", " << facts.local_size[2] << "}}},\n";
+        << facts.local_size[0] << ", " << facts.local_size[1] << ", " << facts.local_size[2] << "}}, \""
+        << module.defines << "\", " << fuse_in << ", " << fuse_out << "},\n";
   }
 }
 
@@ -208,9 +226,22 @@ Directives read_directives(std::string_view shader, const std::string& stem, std
     if (hash != "#pragma" || !(words >> owner) || owner != "stithy") continue;
     const auto fail = [&](const std::string& message) {
       throw Error(cat(shader, ":", number), message,
-                  "write `#pragma stithy kernels NAME...` or `#pragma stithy variants MACRO: VALUE...`");
+                  "write `#pragma stithy kernels NAME...`, `#pragma stithy variants MACRO: VALUE...` or "
+                  "`#pragma stithy "
+                  "fuse KERNEL IN OUT`");
     };
     words >> kind;
+    if (kind == "fuse") {
+      std::string kernel, in, out;
+      if (!(words >> kernel >> in >> out)) fail("fuse needs a kernel, a buffer or -, and a buffer or -");
+      const auto name = [&](const std::string& text) {
+        if (text != "-" && !is_identifier(text)) fail(cat("'", text, "' is no identifier"));
+        return text == "-" ? std::string() : text;
+      };
+      if (!directives.fuse.emplace(kernel, Directives::Fuse{name(in), name(out)}).second)
+        fail(cat(kernel, " stands there twice"));
+      continue;
+    }
     std::vector<std::string>* list = kind == "kernels"    ? &directives.kernels
                                      : kind == "variants" ? &directives.variants
                                                           : nullptr;
@@ -232,7 +263,19 @@ Directives read_directives(std::string_view shader, const std::string& stem, std
     if (!is_identifier(stem)) throw Error(std::string(shader), "the file's name is no identifier");
     directives.kernels = {stem};
   }
+  for (const auto& [kernel, fuse] : directives.fuse)
+    if (std::find(directives.kernels.begin(), directives.kernels.end(), kernel) == directives.kernels.end())
+      throw Error(std::string(shader), cat("fuse names ", kernel, ", which is no kernel of this file"));
   return directives;
+}
+
+std::string embed(const std::map<std::string, std::string>& texts) {
+  std::ostringstream out;
+  out << "// Written by shadergen.\n#include \"engine/graph/kernel.h\"\n\nnamespace stithy {\n\n"
+      << "std::span<const ShaderText> shader_texts() {\n  static constexpr ShaderText kTexts[] = {\n";
+  for (const auto& [name, text] : texts) out << "{\"" << name << "\", R\"GLSL(" << text << ")GLSL\"},\n";
+  out << "  };\n  return kTexts;\n}\n\n}  // namespace stithy\n";
+  return out.str();
 }
 
 Sources generate(std::string_view shader, const std::string& stem, const Directives& directives,
@@ -254,7 +297,7 @@ Sources generate(std::string_view shader, const std::string& stem, const Directi
               [&](const std::string& variant) { source << '"' << variant << '"'; });
   for (size_t i = 0; i < kernels.size(); ++i) write_tables(source, i, kernels[i]);
   source << "constexpr KernelInfo kInfos[] = {\n";
-  for (size_t i = 0; i < kernels.size(); ++i) write_info(source, stem, i, kernels[i]);
+  for (size_t i = 0; i < kernels.size(); ++i) write_info(source, shader, stem, i, kernels[i], directives);
   source << "};\n\n[[maybe_unused]] const bool kRegistered = register_kernels(kInfos);\n\n}  // namespace\n";
   size_t first = 0;
   for (const Kernel& kernel : kernels) {

@@ -1,4 +1,5 @@
 // shadergen SHADER.comp OUT_DIR [-I DIR]... [--glslang PROGRAM] [--spirv-opt PROGRAM]
+// shadergen --embed OUT.cpp FILE...      C++ that holds the texts of the files, written only where it changed
 //
 // Compiles every kernel and variant of one shader to SPIR-V and writes, in OUT_DIR, with NAME the file's
 // stem:
@@ -10,6 +11,8 @@
 //   #pragma stithy kernels softmax softmax_backward   each compiled with KERNEL_<name> defined
 //   #pragma stithy variants OP: exp log sqrt          each kernel compiled per value, with OP=<value> and
 //   OP_<value>
+//   #pragma stithy fuse softmax x y                   pointwise ops may be built into what it reads as x and
+//   writes as y
 // Without --spirv-opt the modules are embedded as glslang wrote them.
 #include <fcntl.h>
 #include <spawn.h>
@@ -22,6 +25,7 @@
 #include <fstream>
 #include <iostream>
 #include <set>
+#include <span>
 
 #include "engine/core/error.h"
 #include "tools/shadergen/generate.h"
@@ -195,10 +199,14 @@ Module compile(const Options& options, const Directives& directives, const std::
 
   std::vector<std::string> command = {options.glslang, "-V", "--target-env", "vulkan1.2", "-S", "comp"};
   for (const fs::path& dir : options.include_dirs) command.push_back("-I" + dir.string());
-  command.push_back("-DKERNEL_" + kernel);
+  std::vector<std::string> defines{"KERNEL_" + kernel};
   if (!variant.empty()) {
-    command.push_back("-D" + directives.variant_macro + "=" + variant);
-    command.push_back("-D" + directives.variant_macro + "_" + variant);
+    defines.push_back(directives.variant_macro + "=" + variant);
+    defines.push_back(directives.variant_macro + "_" + variant);
+  }
+  for (const std::string& define : defines) {
+    command.push_back("-D" + define);
+    module.defines += (module.defines.empty() ? "" : " ") + define;
   }
   command.insert(command.end(), {options.shader.string(), "-o", plain.string()});
   const Outcome compiled = run(command);
@@ -257,11 +265,21 @@ void generate_shader(const Options& options) {
   if (!list.flush()) throw Error(stamp.string(), "cannot be written");
 }
 
+void embed_texts(const fs::path& out, std::span<char*> files) {
+  std::map<std::string, std::string> texts;
+  for (const fs::path file : files) texts[file.filename().string()] = read_file(file);
+  write_if_changed(out, embed(texts));
+}
+
 }  // namespace
 }  // namespace stithy::shadergen
 
 int main(int argc, char** argv) {
   try {
+    if (argc > 3 && std::string(argv[1]) == "--embed") {
+      stithy::shadergen::embed_texts(argv[2], {argv + 3, argv + argc});
+      return 0;
+    }
     stithy::shadergen::generate_shader(stithy::shadergen::parse(argc, argv));
     return 0;
   } catch (const std::exception& error) {
