@@ -89,6 +89,14 @@ class Finder {
            n.out().dtype == DType::f32 && n.out().shape == shape && !too_large(n.tensor());
   }
 
+  // Whether only an op that takes pointwise ops before it reads the value.
+  bool feeds_anchor(int place) const {
+    const std::vector<int>& users = users_[static_cast<size_t>(place)];
+    if (users.size() != 1 || users[0] == std::numeric_limits<int>::max()) return false;
+    const Node& user = node(users[0]);
+    return user.op->fuses_input && storage_node(user.in(0)) == &node(place);
+  }
+
   void add_pointwise(int place) {
     const Node& n = node(place);
     int current = static_cast<int>(groups_.size());
@@ -99,6 +107,8 @@ class Finder {
       const Node* from = storage_node(x);
       const int at = places_.at(from);
       if (group_of_[static_cast<size_t>(at)] == current || !is_whole(x, *from)) continue;
+      // Better computed where it is read than written beside a value that is written anyhow.
+      if (feeds_anchor(place) && users_[static_cast<size_t>(at)].size() > 1) continue;
       int other = group_of_[static_cast<size_t>(at)];
       const bool follows = can_follow(*from, n.out().shape);
       if (other < 0) {

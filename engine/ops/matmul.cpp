@@ -193,16 +193,28 @@ void launch_matmul(const Node& n, Launch& launch) {
   }
 }
 
+// True where the last two axes lie in storage as those of a transposed matrix do.
+bool is_transposed(const Tensor& x) {
+  const int r = x.rank();
+  return x.strides()[r - 2] == 1 && x.strides()[r - 1] != 1;
+}
+
+// a * b, laid out in memory as `like`, whose gradient it is: so a transposed weight's is the weight's without
+// a copy.
+Tensor product_like(const Tensor& a, const Tensor& b, const Tensor& like) {
+  return is_transposed(like) ? transpose(matmul(transpose(b), transpose(a))) : matmul(a, b);
+}
+
 std::vector<Tensor> matmul_gradient(const Backward& g) {
   const Tensor a = g.x(0), b = g.x(1), dy = g.dy();
   std::vector<Tensor> dxs(2);
-  if (g.needs(0)) dxs[0] = sum_to(matmul(dy, transpose(b)), a.shape());
+  if (g.needs(0)) dxs[0] = sum_to(product_like(dy, transpose(b), a), a.shape());
   if (g.needs(1)) {
     // One long product instead of a batch of products that would be summed afterwards.
     if (b.rank() == 2 && a.rank() > 2)
-      dxs[1] = matmul(transpose(reshape(a, {-1, a.dim(-1)})), reshape(dy, {-1, dy.dim(-1)}));
+      dxs[1] = product_like(transpose(reshape(a, {-1, a.dim(-1)})), reshape(dy, {-1, dy.dim(-1)}), b);
     else
-      dxs[1] = sum_to(matmul(transpose(a), dy), b.shape());
+      dxs[1] = sum_to(product_like(transpose(a), dy, b), b.shape());
   }
   return dxs;
 }
