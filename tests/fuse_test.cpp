@@ -93,6 +93,10 @@ TEST_CASE("views between ops keep them apart; strided and broadcast inputs do no
   const Array xs = uniform_array({6, 10}, 1);
   const Tensor y = exp(x);
   CHECK(run_both({neg(transpose(y)) + 1.0f}, {{x, &xs}}).count == 2);
+  const Tensor square_x = input("square", {9, 9});
+  const Array squares = uniform_array({9, 9}, 2);
+  const Tensor e = exp(square_x);
+  CHECK(run_both({e + transpose(e)}, {{square_x, &squares}}).count == 2);
   CHECK(run_both({exp(transpose(x)) * 2.0f}, {{x, &xs}}).kernels == "exp+mul");
 }
 
