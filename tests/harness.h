@@ -83,6 +83,10 @@ struct Verdict {
 // Runs one case on the default device. `quick` leaves out strided inputs and repeatability (stithy doctor).
 Verdict run_case(const std::string& op, const Case& test, bool quick = false);
 
+// True under GPU-assisted validation, which puts so much into each kernel that a CPU driver compiles it for
+// seconds: what only makes more kernels of the same sources is left out then.
+bool is_instrumented();
+
 // What Vulkan 1.2 promises at least, with subgroups of 8: for planning without a device.
 vk::DeviceInfo modest_device();
 // What the row's graphs, forward and backward, would run on `device`.
