@@ -341,9 +341,15 @@ struct Tuner::State {
   void try_candidate(Task& task, size_t candidate);
   void time(Task& task, size_t candidate, Trial& trial);
   void finish(Task& task);
+  // The default stays, so that the gain over it is a fair one.
+  void erase_slower_than(double ms, const Task& task) {
+    std::erase_if(finalists, [&](const Finalist& finalist) {
+      return finalist.trial.label != task.choice.labels[0] && finalist.trial.quartile_ms() > ms;
+    });
+  }
   double best_ms() const {
     double best = HUGE_VAL;
-    for (const Finalist& finalist : finalists) best = std::min(best, finalist.trial.median_ms());
+    for (const Finalist& finalist : finalists) best = std::min(best, finalist.trial.quartile_ms());
     return best;
   }
 };
@@ -416,16 +422,12 @@ void Tuner::State::time(Task& task, size_t candidate, Trial& trial) {
     if (*std::ranges::min_element(trial.ms) > kSlower * best && i > 0) return;
   }
   finalists.push_back({trial, std::move(program)});
-  const double limit = kFinalist * best_ms();
-  std::erase_if(finalists, [&](const Finalist& f) {
-    return f.trial.label != task.choice.labels[0] && f.trial.median_ms() > limit;
-  });
+  erase_slower_than(kFinalist * best_ms(), task);
 }
 
 // The fastest ones in turn, so that what disturbs a machine for a while disturbs them all.
 void Tuner::State::finish(Task& task) {
-  const double limit = kFinalist * best_ms();
-  std::erase_if(finalists, [&](const Finalist& f) { return f.trial.median_ms() > limit; });
+  erase_slower_than(kFinalist * best_ms(), task);
   if (finalists.size() > 1) {
     for (int i = 0; i < kFinalTimings; ++i)
       for (Finalist& finalist : finalists) finalist.trial.ms.push_back(time_ms(finalist.program, copies));
@@ -436,10 +438,10 @@ void Tuner::State::finish(Task& task) {
   const Trial* winner = table.find(task.choice.key, task.choice.labels[best]);
   const Trial* first = table.find(task.choice.key, task.choice.labels[0]);
   if (!winner) return;
-  std::string line = cat(task.choice.key, ": ", winner->label, ", ", ms_text(winner->median_ms()));
+  std::string line = cat(task.choice.key, ": ", winner->label, ", ", ms_text(winner->quartile_ms()));
   if (best != 0 && first && first->outcome == Trial::Outcome::good) {
     char gain[32];
-    std::snprintf(gain, sizeof gain, "%.2f", first->median_ms() / winner->median_ms());
+    std::snprintf(gain, sizeof gain, "%.2f", first->quartile_ms() / winner->quartile_ms());
     line += cat(", ", gain, " times as fast as the default");
   }
   options.say(line);

@@ -111,12 +111,12 @@ Trial trial_of(std::string_view line) {
 
 }  // namespace
 
-double Trial::median_ms() const {
+double Trial::quartile_ms() const {
   if (ms.empty()) return std::numeric_limits<double>::infinity();
   std::vector<double> sorted = ms;
-  const auto middle = sorted.begin() + static_cast<std::ptrdiff_t>(sorted.size() / 2);
-  std::ranges::nth_element(sorted, middle);
-  return *middle;
+  const auto quarter = sorted.begin() + static_cast<std::ptrdiff_t>(sorted.size() / 4);
+  std::ranges::nth_element(sorted, quarter);
+  return *quarter;
 }
 
 uint64_t shader_hash(const std::vector<std::string>& kernels) {
@@ -174,7 +174,7 @@ size_t TuneTable::best(const Choice& choice) const {
       continue;
     }
     if (trial->outcome != Trial::Outcome::good) continue;
-    const double ms = trial->median_ms();
+    const double ms = trial->quartile_ms();
     if (ms < best_ms * (best == 0 ? kGain : 1)) best = i, best_ms = ms;
   }
   if (best < choice.labels.size() && (best == 0 || untried != 0)) return best;

@@ -22,7 +22,9 @@ struct Trial {
   double error = 0;                  // largest difference from the plain candidate, as a share of the bound
   std::vector<double> ms;            // every timing of one run of the op; few where it was clearly slower
   std::string note;                  // why it is not good
-  double median_ms() const;          // infinite where nothing was timed
+  // What candidates are compared by: a quarter of the timings are below it, since disturbances only add time.
+  // Infinite where nothing was timed.
+  double quartile_ms() const;
 };
 
 // A hash of the SPIR-V of these kernels of this process; 0 where one of them is unknown.

@@ -18,13 +18,23 @@ inline Rows rows_of(const Shape& shape) {
 }
 
 // Adds a call of a kernel with one workgroup per row of `columns` elements: one subgroup of a size that is
-// known, or, for long rows on a GPU, several.
+// known, or, on a GPU, several, which pays where rows are long or few.
 template <class Kernel>
 void launch_rows(Launch& launch, Kernel kernel, uint64_t rows, uint64_t columns) {
   const vk::DeviceInfo& device = launch.device();
-  kernel.spec.ONE_SUBGROUP = device.fixed_subgroup_size && (device.is_cpu() || columns <= 1024);
-  kernel.spec.local_size_x =
-      kernel.spec.ONE_SUBGROUP ? device.subgroup_size : std::min(256u, device.max_workgroup_invocations);
+  const uint32_t most = std::min(256u, device.max_workgroup_invocations);
+  const uint32_t subgroup = device.fixed_subgroup_size ? device.subgroup_size : 0;
+  std::vector<uint32_t> sizes{subgroup && (device.is_cpu() || columns <= 1024) ? subgroup : most};
+  if (!device.is_cpu())
+    for (const uint32_t size : {subgroup, 64u, 128u, most})
+      if (size && size <= most && std::ranges::find(sizes, size) == sizes.end()) sizes.push_back(size);
+  Choice choice{.key = cat(kernel.call().kernel->name, " ", size_bucket(static_cast<int64_t>(rows)), "x",
+                           size_bucket(static_cast<int64_t>(columns))),
+                .labels = {},
+                .plain = sizes.size() - 1};
+  for (const uint32_t size : sizes) choice.labels.push_back(cat(size, " invocations a row"));
+  kernel.spec.local_size_x = sizes[launch.choose(std::move(choice))];
+  kernel.spec.ONE_SUBGROUP = kernel.spec.local_size_x == subgroup;
   launch(kernel, launch.grid(rows));
 }
 

@@ -54,7 +54,7 @@ void show_entry(const TuneTable& table, const Choice& choice) {
       ++measured;
       const auto [low, high] = std::ranges::minmax(trial->ms);
       std::printf("%10s  (%s to %s, %zu timings)  error %.2g of the bound",
-                  ms_text(trial->median_ms()).c_str(), ms_text(low).c_str(), ms_text(high).c_str(),
+                  ms_text(trial->quartile_ms()).c_str(), ms_text(low).c_str(), ms_text(high).c_str(),
                   trial->ms.size(), trial->error);
     }
     std::printf("%s%s\n", i == 0 ? "  [default]" : "", i == choice.plain ? "  [plain]" : "");
@@ -64,7 +64,7 @@ void show_entry(const TuneTable& table, const Choice& choice) {
     std::printf("  taken: %s, of which nothing good or bad is known\n", choice.labels[best].c_str());
   else if (best != 0 && first && first->outcome == Trial::Outcome::good)
     std::printf("  taken: the fastest of %zu, %.2f times as fast as the default\n", measured,
-                first->median_ms() / winner->median_ms());
+                first->quartile_ms() / winner->quartile_ms());
   else if (best != 0)
     std::printf("  taken: the fastest of %zu; the default is no choice\n", measured);
   else
