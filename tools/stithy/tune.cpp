@@ -21,8 +21,7 @@
 #include "engine/graph/device.h"
 #include "engine/graph/program.h"
 #include "engine/ops.h"
-#include "nn/layers.h"
-#include "nn/trainer.h"
+#include "tools/stithy/bench_cases.h"
 #include "tools/stithy/commands.h"
 
 namespace stithy {
@@ -84,15 +83,23 @@ int show(const std::string& part) {
   return 0;
 }
 
-// The training step of a named workload (the shapes of the yardstick in the README), planned: that tunes it.
-void plan_mlp(int64_t batch, const std::vector<int64_t>& widths) {
-  nn::Sequential model;
-  for (size_t i = 0; i + 1 < widths.size(); ++i) {
-    if (i) model.add(nn::Relu());
-    model.add(nn::Linear(widths[i], widths[i + 1]));
+// Plans the training step of a workload, or an op in the shapes that `stithy bench` has for it: that tunes
+// them.
+bool plan_named(const std::string& name) {
+  bool found = false;
+  for (const measure::Workload& workload : measure::workloads()) {
+    if (workload.name != name) continue;
+    const measure::Training training = workload.make();
+    training.trainer->plan(training.batch);
+    found = true;
   }
-  nn::Trainer trainer(model, nn::CrossEntropy(), nn::AdamW());
-  trainer.plan({Array({batch, widths.front()}, DType::f32), Array({batch}, DType::i32)});
+  for (const measure::OpCase& test : measure::op_cases()) {
+    if (test.op != name) continue;
+    const measure::Graph graph = test.build();
+    Program(graph.fetches, graph.updates);
+    found = true;
+  }
+  return found;
 }
 
 // "512x1024x256": a product of [512, 1024] and [1024, 256] and the two of its gradient.
@@ -103,8 +110,10 @@ void plan_product(const std::string& text) {
   for (int i = 0; i < 3; ++i) {
     const auto [next, code] = std::from_chars(at, end, sizes[i]);
     if (code != std::errc() || sizes[i] < 1 || (i < 2 ? next == end || *next != 'x' : next != end))
-      throw Error("stithy tune", cat("does not know \"", text, "\""),
-                  "name mlp, mlp_wide, or the m x k x n of a matrix product, such as 512x1024x256");
+      throw Error(
+          "stithy tune", cat("does not know \"", text, "\""),
+          "name a workload or an op of stithy bench (mlp_wide, softmax), or the m x k x n of a matrix "
+          "product (512x1024x256)");
     at = next + 1;
   }
   const auto [m, k, n] = sizes;
@@ -164,14 +173,8 @@ int tune_workloads(const std::vector<std::string>& names, const TuneOptions& opt
   try {
     set_tune_mode(TuneMode::now, options);
     std::fprintf(stderr, "device: %s\n", default_device_info().name.c_str());
-    for (const std::string& name : names) {
-      if (name == "mlp")
-        plan_mlp(128, {784, 256, 10});
-      else if (name == "mlp_wide")
-        plan_mlp(256, {784, 2048, 2048, 10});
-      else
-        plan_product(name);
-    }
+    for (const std::string& name : names)
+      if (!plan_named(name)) plan_product(name);
     return 0;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());
@@ -206,7 +209,7 @@ int tune(std::span<const std::string> arguments) {
         throw Error("stithy tune", cat("--seconds takes a number above 0, not \"", text, "\""));
     } else if (argument.starts_with("-")) {
       throw Error("stithy tune", cat("does not know ", argument),
-                  "stithy tune [mlp | mlp_wide | MxKxN ...] [--seconds S] [--again] [--device D], "
+                  "stithy tune [WORKLOAD | OP | MxKxN ...] [--seconds S] [--again] [--device D], "
                   "stithy tune --show [PART OF A KEY], or stithy tune -- PROGRAM ARGUMENTS");
     } else {
       names.push_back(argument);
@@ -215,7 +218,8 @@ int tune(std::span<const std::string> arguments) {
   if (part) return show(*part);
   if (cache_folder().empty())
     throw Error("stithy tune", "there is no cache folder to keep results in", "set STITHY_CACHE to a folder");
-  if (names.empty()) names = {"mlp", "mlp_wide"};
+  if (names.empty())
+    for (const measure::Workload& workload : measure::workloads()) names.push_back(workload.name);
   return watch([&] { return tune_workloads(names, options); });
 }
 
