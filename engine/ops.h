@@ -122,6 +122,9 @@ Tensor concat(std::span<const Tensor> xs, int64_t axis);
 Tensor stack(std::span<const Tensor> xs, int64_t axis);
 std::vector<Tensor> split(const Tensor& x, std::span<const int64_t> sizes, int64_t axis);  // views
 Tensor pad(const Tensor& x, const Shape& before, const Shape& after, float value = 0);
+// f32 or i32: [n], laid out as make_arena() lays out variables: each of xs, row-major, from a multiple of
+// arena_alignment() elements on, and zeros between.
+Tensor pack(std::span<const Tensor> xs);
 Tensor gather(const Tensor& x, const Tensor& index,
               int64_t axis);  // torch.gather; index i32 of x's rank; out of range gives NaN
 Tensor embedding(const Tensor& weight,

@@ -131,4 +131,62 @@ TEST_CASE("an arena is shared, kept from others while in use, and given up after
   CHECK_THROWS_AS(make_arena("mixed", std::vector{c, Variable("i", Array({2}, DType::i32))}), Error);
 }
 
+TEST_CASE("what is packed is made in its place, and memory that it does not need yet serves others") {
+  const Tensor x = input("x", {5}), big = input("big", {2, 4096});
+  // Memory full of NaN before the pieces are made, where they will be.
+  const Tensor nothing = sum(log(big - 1000.0f), {0}) * 0.0f;
+  const Tensor used = where(equal(nothing, nothing), 1.0f, 2.0f);
+  const Tensor a = softmax(x), b = softmax(reshape(x * 2.0f, {5, 1}), 0), view = reshape(b, {5});
+  const Tensor sums = cumsum(expand(x, {3, 5}), 1);
+  const Tensor packed = pack(std::vector{a, view, sums, x, a, transpose(sums, 0, 1)});
+  REQUIRE(packed.shape() == Shape{6 * 64});
+  const std::vector<Tensor> fetches{packed, used, a, sums, sum(square(packed))};
+  Program program(fetches, {}, ProgramOptions{});
+  const Array filled({2, 4096}, DType::f32);
+  const Array xs = ramp({5}, 1);
+  const Feed feeds[] = {{x, &xs}, {big, &filled}};
+  program.submit(feeds);
+
+  const Array y = program.read(0), a_alone = program.read(2), sums_alone = program.read(3);
+  double total = 0;
+  for (int64_t i = 0; i < y.numel(); ++i) {
+    const int64_t piece = i / 64, at = i % 64, size = piece == 2 || piece == 5 ? 15 : 5;
+    if (at >= size) CHECK(y.at(i) == 0);
+    total += y.at(i) * y.at(i);
+    if (at >= size) continue;
+    if (piece == 0 || piece == 4) CHECK(y.at(i) == a_alone.at(at));
+    if (piece == 2) CHECK(y.at(i) == sums_alone.at(at));
+    if (piece == 3) CHECK(y.at(i) == xs.at(at));
+    if (piece == 5) CHECK(y.at(i) == sums_alone.at(at % 3 * 5 + at / 3));
+  }
+  CHECK(program.read(4).item() == doctest::Approx(total).epsilon(1e-6));
+  CHECK(program.read(1).at(0) == 2);
+
+  // Copies of the input, of the piece given twice and of the transposed one; then the gaps.
+  std::vector<std::string> kernels;
+  for (const PlannedDispatch& dispatch : program.plan().dispatches)
+    if (dispatch.node == packed.node().get()) kernels.emplace_back(dispatch.call.kernel->name);
+  CHECK(kernels == std::vector<std::string>{"region", "region", "region", "zero_gaps"});
+  CHECK(find_hazards(program.plan()).empty());
+}
+
+TEST_CASE("a concatenation of whole rows needs no copy where its parts are aligned") {
+  const Tensor x = input("x", {64});
+  const Tensor a = softmax(x), b = cumsum(x, 0), rest = cumsum(a, 0);
+  const Tensor both =
+      concat(std::vector{reshape(a, {1, 64}), reshape(b, {1, 64}), reshape(rest, {1, 64})}, 0);
+  const Tensor columns = concat(std::vector{reshape(a, {64, 1}), reshape(b, {64, 1})}, 1);
+  Program program({both, columns}, {}, ProgramOptions{});
+  const Array xs = ramp({64}, 0);
+  const Feed feed{x, &xs};
+  program.submit({&feed, 1});
+  const Array y = program.read(0), z = program.read(1);
+  for (int64_t i = 0; i < 64; ++i) {
+    CHECK(y.at(i) == z.at(2 * i));
+    CHECK(y.at(64 + i) == z.at(2 * i + 1));
+  }
+  CHECK(y.at(191) == doctest::Approx(1));
+  for (const PlannedDispatch& dispatch : program.plan().dispatches) CHECK(dispatch.node != both.node().get());
+}
+
 TEST_SUITE_END();

@@ -269,6 +269,46 @@ TEST_CASE("packing respects the largest allocation, and is tight where it can be
   CHECK(pack(none, 1024).empty());
 }
 
+TEST_CASE("values of a block are packed together, and may overlap each other alone") {
+  Philox random(7);
+  for (int trial = 0; trial < 50; ++trial) {
+    std::vector<Lifetime> values;
+    const auto add = [&](uint64_t units, int block, uint64_t within) {
+      const int first = static_cast<int>(random.below(100));
+      values.push_back(
+          {units * 256, first, first + static_cast<int>(random.below(30)), 0, 0, block, within * 256});
+    };
+    for (int i = 0; i < 60; ++i) add(1 + random.below(40), -1, 0);
+    for (int block = 0; block < 3; ++block) {
+      uint64_t within = 0;
+      for (int i = 0; i < 8; ++i) {
+        const uint64_t units = 1 + random.below(20);
+        add(units, block, within);
+        within += units;
+      }
+      add(within, block, 0);
+    }
+    const std::vector<uint64_t> chunks = pack(values, trial % 2 ? uint64_t{1} << 40 : 200 * 256);
+    CHECK((trial % 2 == 0 || chunks.size() == 1));
+    std::map<int, std::pair<int, uint64_t>> starts;
+    for (size_t a = 0; a < values.size(); ++a) {
+      const Lifetime& x = values[a];
+      CHECK(x.offset + x.bytes <= chunks[static_cast<size_t>(x.chunk)]);
+      if (x.block >= 0) {
+        const std::pair<int, uint64_t> start{x.chunk, x.offset - x.within};
+        CHECK(starts.try_emplace(x.block, start).first->second == start);
+      }
+      for (size_t b = 0; b < a; ++b) {
+        const Lifetime& y = values[b];
+        const bool together = x.first <= y.last && y.first <= x.last && x.chunk == y.chunk;
+        const bool one_block = x.block >= 0 && x.block == y.block;
+        if (together && !one_block && x.offset < y.offset + y.bytes && y.offset < x.offset + x.bytes)
+          FAIL_CHECK("values ", a, " and ", b, " overlap");
+      }
+    }
+  }
+}
+
 TEST_CASE("a tensor that the device's kernels cannot reach is refused by name") {
   vk::DeviceInfo device = roomy_device();
   device.max_storage_buffer_range = 1024;

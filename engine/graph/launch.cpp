@@ -18,6 +18,10 @@ Ref Launch::out(int i) const {
   return {value.storage_node, value.storage_output, -1};
 }
 
+bool Launch::in_place(int i) const {
+  return static_cast<size_t>(i) < in_place_.size() && in_place_[static_cast<size_t>(i)];
+}
+
 Ref Launch::scratch(uint64_t bytes) {
   scratch_bytes_.push_back(bytes);
   return {&node_, 0, static_cast<int>(scratch_bytes_.size()) - 1};

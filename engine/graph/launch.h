@@ -30,6 +30,8 @@ class Launch {
   // The storage of an input or output. Kernels add the value's offset and strides themselves.
   Ref in(int i) const;
   Ref out(int i = 0) const;
+  // Whether the values of input i are in output 0 already, where OpDef::places wants them.
+  bool in_place(int i) const;
   // A temporary buffer that lives while this node's kernels run.
   Ref scratch(uint64_t bytes);
 
@@ -51,6 +53,7 @@ class Launch {
   const std::vector<PlannedCall>& calls() const { return calls_; }
   const std::vector<uint64_t>& scratch_bytes() const { return scratch_bytes_; }
   const std::vector<Choice>& choices() const { return choices_; }
+  void set_in_place(std::vector<bool> inputs) { in_place_ = std::move(inputs); }
 
  private:
   void add(PlannedCall call);
@@ -60,6 +63,7 @@ class Launch {
   std::vector<PlannedCall> calls_;
   std::vector<uint64_t> scratch_bytes_;
   std::vector<Choice> choices_;
+  std::vector<bool> in_place_;
 };
 
 }  // namespace stithy

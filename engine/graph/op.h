@@ -41,6 +41,10 @@ struct OpDef {
   std::string_view dtypes = "f32";
   // Chooses kernels and their arguments. Views have none.
   void (*launch)(const Node& node, Launch& launch) = nullptr;
+  // For ops that put inputs side by side: the element of output 0 at which each input, row-major, lies as a
+  // whole; negative where it does not. The planner lets an input be made right there where it can, and
+  // Launch::in_place() then says so.
+  std::vector<int64_t> (*places)(const Node& node) = nullptr;
   // For fusion: what one element of the only output is, in elements of inputs of its shape.
   Pointwise (*pointwise)(const Node& node) = nullptr;
   // Pointwise ops may be built into the kernel that reads input 0, or writes output 0; both are f32. The

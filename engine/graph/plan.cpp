@@ -61,6 +61,7 @@ class Planner {
     plan_.nodes = reachable(fetches, updates);
     for (const Node* node : plan_.nodes)
       if (node->kind != NodeKind::op) add_source(*node);
+    if (!plan_.options.guard) find_homes();
     if (plan_.options.fuse && !plan_.options.find_nan) find_groups();
     for (size_t i = 0; i < plan_.nodes.size(); ++i) {
       const Node& node = *plan_.nodes[i];
@@ -95,6 +96,28 @@ class Planner {
           "make the tensor smaller: a smaller batch, or split it");
   }
 
+  // A value that ops want side by side with others can be made right there, without a copy, when it is made
+  // by a kernel and wanted whole, once.
+  void find_homes() {
+    int block = 0;
+    for (const Node* node : plan_.nodes) {
+      if (node->kind != NodeKind::op || !node->op->places) continue;
+      const std::vector<int64_t> places = node->op->places(*node);
+      std::vector<bool>& in_place = in_place_[node];
+      for (size_t i = 0; i < places.size(); ++i) {
+        const Tensor& x = node->inputs[i];
+        const Key key = storage_of(x);
+        const Node& source = *std::get<0>(key);
+        const uint64_t begin = static_cast<uint64_t>(places[i]) * size_of(x.dtype());
+        in_place.push_back(places[i] >= 0 && begin % kAlignment == 0 && source.kind == NodeKind::op &&
+                           !in_place_.contains(&source) && !homes_.contains(key) && x.is_contiguous() &&
+                           x.numel() == source.out(std::get<1>(key)).shape.numel());
+        if (in_place.back()) homes_[key] = {block, begin};
+      }
+      homes_[{node, 0, -1}] = {block++, 0};
+    }
+  }
+
   // A value that lives in the arena from step `first` on.
   void add_value(const Key& key, uint64_t bytes, int first) {
     const uint64_t guard = plan_.options.guard ? 2 * kGuardBytes : 0;
@@ -103,6 +126,8 @@ class Planner {
     plan_.values.push_back({node, output, scratch >= 0, {-1, 0, bytes}, first, first});
     lifetimes_.push_back({aligned(bytes) + guard, plan_.options.guard ? 0 : first,
                           plan_.options.guard ? static_cast<int>(plan_.nodes.size()) : first});
+    if (const auto home = homes_.find(key); home != homes_.end())
+      std::tie(lifetimes_.back().block, lifetimes_.back().within) = home->second;
   }
 
   void use(const Key& key, int step) {
@@ -244,6 +269,8 @@ class Planner {
 
   Launch launched(const Node& node) {
     Launch launch(node, device_, chooser_);
+    if (const auto found = in_place_.find(&node); found != in_place_.end())
+      launch.set_in_place(found->second);
     node.op->launch(node, launch);
     for (const Choice& choice : launch.choices()) plan_.choices.push_back({&node, choice});
     return launch;
@@ -349,6 +376,8 @@ class Planner {
   Chooser chooser_;
   std::map<Key, size_t> places_;  // into lifetimes_ and Plan::values, which go together
   std::map<Key, Span> fixed_;
+  std::map<Key, std::pair<int, uint64_t>> homes_;      // block, and bytes from its start
+  std::map<const Node*, std::vector<bool>> in_place_;  // by input, of nodes whose op has places
   std::vector<Lifetime> lifetimes_;
   std::vector<FusedGroup> fusions_;
   std::map<const Node*, const FusedGroup*> groups_;

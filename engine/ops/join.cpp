@@ -1,11 +1,14 @@
 // Joining and padding: inputs are written into regions of a new tensor (shaders/region.comp).
+#include <algorithm>
 #include <bit>
 
+#include "engine/graph/variable.h"
 #include "engine/ops.h"
 #include "engine/ops/elements.h"
 #include "engine/ops/place.h"
 #include "shaders/fill.h"
 #include "shaders/region.h"
+#include "shaders/zero_gaps.h"
 
 namespace stithy {
 namespace {
@@ -14,13 +17,8 @@ using Gradients = std::vector<Tensor>;
 
 double no_flops(const Node&) { return 0; }
 
-// Writes input i of the node into its output at `region`.
-void launch_region(const Node& n, Launch& launch, int i, const Region& region) {
-  Operand y{contiguous_strides(n.out().shape), 0};
-  for (int d = 0; d < y.strides.rank(); ++d) {
-    y.offset += region.begin[d] * y.strides[d];
-    y.strides[d] *= region.step[d];
-  }
+// Writes input i of the node into its output's elements that `y` says.
+void launch_copy(const Node& n, Launch& launch, int i, const Operand& y) {
   const Elements e = walk_elements(n.in(i).shape(), {operand(n.in(i)), y});
   launch_elements(launch,
                   shaders::region{.x = launch.in(i),
@@ -33,6 +31,16 @@ void launch_region(const Node& n, Launch& launch, int i, const Region& region) {
                                            .y_strides = e[1].strides},
                                   .spec = {.DIMS = e.dims, .X_MODE = e[0].mode, .Y_MODE = e[1].mode}},
                   e.count);
+}
+
+// Writes input i of the node into its output at `region`.
+void launch_region(const Node& n, Launch& launch, int i, const Region& region) {
+  Operand y{contiguous_strides(n.out().shape), 0};
+  for (int d = 0; d < y.strides.rank(); ++d) {
+    y.offset += region.begin[d] * y.strides[d];
+    y.strides[d] *= region.step[d];
+  }
+  launch_copy(n, launch, i, y);
 }
 
 Region whole(int rank) { return {Shape::filled(rank, 0), Shape::filled(rank, 1)}; }
@@ -80,9 +88,23 @@ const OpDef& kConcat = define_op({.name = "concat",
                                         const int axis = n.attrs<int>();
                                         Region region = whole(n.out().shape.rank());
                                         for (int i = 0; i < static_cast<int>(n.inputs.size()); ++i) {
-                                          launch_region(n, launch, i, region);
+                                          if (!launch.in_place(i)) launch_region(n, launch, i, region);
                                           region.begin[axis] += n.in(i).shape()[axis];
                                         }
+                                      },
+                                  .places =
+                                      [](const Node& n) {
+                                        const Shape& shape = n.out().shape;
+                                        const auto end_of_outer = shape.begin() + n.attrs<int>();
+                                        const bool rows = std::all_of(shape.begin(), end_of_outer,
+                                                                      [](int64_t d) { return d == 1; });
+                                        std::vector<int64_t> places;
+                                        int64_t begin = 0;
+                                        for (const Tensor& x : n.inputs) {
+                                          places.push_back(rows ? begin : -1);
+                                          begin += x.numel();
+                                        }
+                                        return places;
                                       },
                                   .gradient =
                                       [](const Backward& b) {
@@ -97,6 +119,54 @@ const OpDef& kConcat = define_op({.name = "concat",
                                         return dxs;
                                       },
                                   .flops = no_flops});
+
+// Where each input of a pack begins, then the length of it all.
+std::vector<int64_t> packed_places(std::span<const Tensor> xs) {
+  std::vector<int64_t> begins{0};
+  for (const Tensor& x : xs) begins.push_back(begins.back() + arena_elements(x.numel(), x.dtype()));
+  return begins;
+}
+
+// Inputs: the pieces; then, where there are gaps between them, the elements [begin, end) of each gap.
+struct Packing {
+  std::vector<int64_t> begins;
+};
+const OpDef& kPack =
+    define_op({.name = "pack",
+               .dtypes = "f32 i32",
+               .launch =
+                   [](const Node& n, Launch& launch) {
+                     const std::vector<int64_t>& begins = n.attrs<Packing>().begins;
+                     const int pieces = static_cast<int>(begins.size()) - 1;
+                     for (int i = 0; i < pieces; ++i)
+                       if (!launch.in_place(i))
+                         launch_copy(n, launch, i,
+                                     {contiguous_strides(n.in(i).shape()), begins[static_cast<size_t>(i)]});
+                     if (pieces == static_cast<int>(n.inputs.size())) return;
+                     const uint32_t gaps = static_cast<uint32_t>(n.in(pieces).numel() / 2);
+                     launch(shaders::zero_gaps{.gaps = launch.in(pieces),
+                                               .y = launch.out(),
+                                               .push = {.gaps = gaps},
+                                               .spec = {.local_size_x = launch.device().is_cpu() ? 8u : 64u}},
+                            launch.grid(gaps));
+                   },
+               .places =
+                   [](const Node& n) {
+                     std::vector<int64_t> begins = n.attrs<Packing>().begins;
+                     begins.pop_back();
+                     return begins;
+                   },
+               .flops = no_flops,
+               .composition =
+                   [](const Node& n) {
+                     const std::vector<int64_t>& begins = n.attrs<Packing>().begins;
+                     std::vector<Tensor> slots;
+                     for (size_t i = 0; i + 1 < begins.size(); ++i) {
+                       const Tensor& x = n.inputs[i];
+                       slots.push_back(pad(reshape(x, {-1}), {0}, {begins[i + 1] - begins[i] - x.numel()}));
+                     }
+                     return std::vector{concat(slots, 0)};
+                   }});
 
 // One node that shows all parts, so that their gradients are joined once instead of padded and added up.
 const OpDef& kSplit =
@@ -151,6 +221,27 @@ Tensor concat(std::span<const Tensor> xs, int64_t axis) {
   if (is_word(dtype)) return make_node(kConcat, d, inputs, {{shape, dtype}});
   for (Tensor& x : inputs) x = cast(x, word_for(dtype));
   return cast(concat(inputs, d), dtype);
+}
+
+Tensor pack(std::span<const Tensor> xs) {
+  if (xs.empty()) throw Error("pack", "there is nothing to pack");
+  for (const Tensor& x : xs)
+    if (!x.defined() || !is_word(x.dtype()) || x.dtype() != xs[0].dtype())
+      throw Error("pack", x.defined() ? cat("takes inputs of one dtype, f32 or i32, not ", xs[0].dtype(),
+                                            " and ", x.dtype())
+                                      : "an input is undefined");
+  Packing packing{packed_places(xs)};
+  std::vector<int32_t> gaps;
+  for (size_t i = 0; i < xs.size(); ++i) {
+    const int64_t end = packing.begins[i] + xs[i].numel();
+    if (end == packing.begins[i + 1]) continue;
+    gaps.push_back(static_cast<int32_t>(end));
+    gaps.push_back(static_cast<int32_t>(packing.begins[i + 1]));
+  }
+  const Shape shape{packing.begins.back()};
+  std::vector<Tensor> inputs(xs.begin(), xs.end());
+  if (!gaps.empty()) inputs.push_back(Array({static_cast<int64_t>(gaps.size())}, gaps));
+  return make_node(kPack, std::move(packing), std::move(inputs), {{shape, xs[0].dtype()}});
 }
 
 Tensor stack(std::span<const Tensor> xs, int64_t axis) {

@@ -34,6 +34,23 @@ Case concat_case(const std::vector<Shape>& shapes, int axis, DType dtype = DType
   return test;
 }
 
+Case pack_case(const std::string& name, const std::vector<Shape>& shapes, DType dtype = DType::f32) {
+  Case test{.name = name,
+            .build = [](auto xs) { return std::vector{pack(xs)}; },
+            .reference =
+                [](auto xs) {
+                  std::vector<double> y;
+                  for (const Reference& x : xs) {
+                    y.insert(y.end(), x.values.begin(), x.values.end());
+                    y.resize((y.size() + (x.numel() == 0) + 63) / 64 * 64);
+                  }
+                  return std::vector{Reference({static_cast<int64_t>(y.size())}, y)};
+                },
+            .tolerance = 0};
+  for (const Shape& shape : shapes) test.arguments.push_back({.shape = shape, .dtype = dtype});
+  return test;
+}
+
 Case pad_case(const Shape& shape, const Shape& before, const Shape& after, float value,
               DType dtype = DType::f32) {
   return {.name = cat(dtype, " ", shape, " by ", before, " ", after),
@@ -81,6 +98,23 @@ const bool kRows[] = {add_row({"concat",
                                        Reference y(Shape{29, 7, 2});
                                        for (int64_t i = 0; i < y.numel(); ++i)
                                          y[i] = xs[static_cast<size_t>(i % 2)][i / 2];
+                                       return std::vector{y};
+                                     }}}}),
+                      add_row({"pack",
+                               {pack_case("odd sizes", {{29, 7}, {1}, {2, 3, 5}, {67}}),
+                                pack_case("no gaps", {{8, 16}, {64}}),
+                                pack_case("a scalar and an empty one", {{}, {0, 3}, {5, 4}}),
+                                pack_case("i32", {{7, 29}, {7}}, DType::i32),
+                                {.name = "one twice",
+                                 .arguments = {{.shape = {7, 5}}},
+                                 .build =
+                                     [](auto xs) {
+                                       return std::vector{pack(std::vector{xs[0], xs[0]})};
+                                     },
+                                 .reference =
+                                     [](auto xs) {
+                                       Reference y(Shape{128});
+                                       for (int64_t i = 0; i < 35; ++i) y[i] = y[64 + i] = xs[0][i];
                                        return std::vector{y};
                                      }}}}),
                       add_row({"split",
