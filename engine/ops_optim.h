@@ -21,6 +21,7 @@ struct UpdateScalars {
 // multiplied by 1 - lr * decay (Loshchilov and Hutter 2019).
 struct Penalties {
   double l1 = 0, l2 = 0, decay = 0;
+  bool operator==(const Penalties&) const = default;
 };
 
 // Formulas and defaults are those of torch.optim (2.6), except where named. All throw Error unless dw and the

@@ -84,10 +84,12 @@ Trainer::Trainer(Module& model, StepFunction step, Optimizer optimizer, TrainerO
     throw Error("trainer", "clip_value and clip_norm must be at least 0");
   if (options_.plateau) plateau_.emplace(*options_.plateau);
   optimizer_.bind(model_.named_parameters());
-  if (options_.accumulate > 1)
+  if (options_.accumulate > 1) {
     for (const auto& [name, variable] : optimizer_.trained())
       accumulators_.push_back(
           {"accumulated." + name, Variable("accumulated." + name, Array(variable.shape(), DType::f32))});
+    totals_ = optimizer_.join("accumulated", accumulators_);
+  }
 }
 
 Trainer::~Trainer() = default;
@@ -127,14 +129,14 @@ Trainer::Graph Trainer::build(Kind kind, std::span<const Tensor> inputs) {
   for (const auto& [name, variable] : optimizer_.trained()) parameters.push_back(variable);
   const bool accumulates = options_.accumulate > 1;
   const Tensor loss = accumulates ? out.loss * (1.0f / static_cast<float>(options_.accumulate)) : out.loss;
-  std::vector<Tensor> dws = gradients(loss, parameters);
+  const std::vector<Tensor> of_parameters = gradients(loss, parameters);
   {
     const PhaseGuard phase(Phase::optimizer);
     const ScopeGuard scope("optimizer", true);
-    for (size_t i = 0; i < accumulators_.size(); ++i) {
-      const Variable& total = accumulators_[i].variable;
-      dws[i] = total.tensor() + dws[i];
-      if (kind == Kind::accumulate) graph.updates.push_back(assign(total, dws[i]));
+    std::vector<Tensor> dws = optimizer_.pack(of_parameters);
+    for (size_t i = 0; i < totals_.size(); ++i) {
+      dws[i] = totals_[i].tensor() + dws[i];
+      if (kind == Kind::accumulate) graph.updates.push_back(assign(totals_[i], dws[i]));
     }
     if (kind == Kind::update) {
       if (options_.clip_value > 0) dws = clip_by_value(dws, options_.clip_value);
@@ -144,8 +146,7 @@ Trainer::Graph Trainer::build(Kind kind, std::span<const Tensor> inputs) {
       // One NaN in a gradient would spoil parameters and state for good: such a step is skipped.
       for (Tensor& update : optimizer_.step(dws, graph.lr, where(isfinite(norm), scale, 0.0f)))
         graph.updates.push_back(std::move(update));
-      for (const auto& [name, total] : accumulators_)
-        graph.updates.push_back(assign(total, zeros(total.shape())));
+      for (const Variable& total : totals_) graph.updates.push_back(assign(total, zeros(total.shape())));
       graph.fetches.push_back(norm);
       graph.has_norm = true;
     }

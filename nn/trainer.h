@@ -124,6 +124,7 @@ class Trainer {
   TrainerOptions options_;
   std::optional<ReduceOnPlateau> plateau_;
   std::vector<NamedVariable> accumulators_;
+  std::vector<Variable> totals_;  // they, laid out as packed gradients are
   std::map<std::string, std::shared_ptr<Built>> programs_;
   std::array<std::shared_ptr<Pending>, 2> submitted_;  // the last step, and the one before
   int64_t step_ = 0, micro_ = 0;

@@ -1,8 +1,10 @@
 #include "nn/optim/optimizer.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "engine/core/error.h"
+#include "engine/graph/device.h"
 #include "engine/ops.h"
 #include "nn/init.h"
 
@@ -43,10 +45,14 @@ Optimizer& Optimizer::group_vectors(const GroupOptions& options) { return group(
 
 void Optimizer::bind(const std::vector<NamedVariable>& parameters) {
   trained_.clear();
-  options_.clear();
-  slots_.clear();
+  arenas_.clear();
+  state_.clear();
   step_ = Variable("optimizer.step", Array({}, DType::i32));
   shared_ = rule_.prepare ? Variable("optimizer.shared", Array::scalar(1)) : Variable();
+  const vk::DeviceInfo& device = default_device_info();
+  const auto limit = static_cast<int64_t>(
+      std::min({device.max_storage_buffer_range, device.max_allocation, device.max_buffer}) /
+      size_of(DType::f32));
   std::vector<bool> used(groups_.size());
   for (const NamedVariable& parameter : parameters) {
     GroupOptions options;
@@ -59,12 +65,20 @@ void Optimizer::bind(const std::vector<NamedVariable>& parameters) {
       }
     }
     if (!options.trainable) continue;
+    Penalties penalties = rule_.penalties;
+    if (options.l1) penalties.l1 = *options.l1;
+    if (options.weight_decay) (rule_.decoupled ? penalties.decay : penalties.l2) = *options.weight_decay;
+    const Variable& w = parameter.variable;
+    const int64_t elements = arena_elements(w.shape().numel(), w.dtype());
+    auto arena = std::find_if(arenas_.begin(), arenas_.end(), [&](const Arena& a) {
+      return a.lr_scale == options.lr_scale && a.penalties == penalties && a.elements + elements <= limit &&
+             trained_[a.members[0]].variable.dtype() == w.dtype();
+    });
+    if (arena == arenas_.end())
+      arena = arenas_.insert(arenas_.end(), {.lr_scale = options.lr_scale, .penalties = penalties});
+    arena->members.push_back(trained_.size());
+    arena->elements += elements;
     trained_.push_back(parameter);
-    options_.push_back(options);
-    Slots& slots = slots_.emplace_back();
-    for (const auto& [name, initial] : rule_.slots)
-      slots[name] = Variable(cat("optimizer.", parameter.name, ".", name),
-                             init::constant(parameter.variable.shape(), initial));
   }
   for (size_t i = 0; i < groups_.size(); ++i)
     if (!used[i] && !groups_[i].pattern.empty())
@@ -72,14 +86,92 @@ void Optimizer::bind(const std::vector<NamedVariable>& parameters) {
                   parameters.empty() ? "the model has no parameters"
                                      : cat("a name is such as \"", parameters.front().name, "\""));
   if (trained_.empty()) throw Error(rule_.name, "there is no parameter to train");
+  make_arenas(limit);
 }
 
-std::vector<Tensor> Optimizer::step(std::span<const Tensor> gradients, const Tensor& lr,
-                                    const Tensor& grad_scale) {
+void Optimizer::make_arenas(int64_t limit) {
+  std::vector<Arena> arenas;
+  for (Arena& arena : arenas_) {
+    std::vector<Variable> ws;
+    for (size_t i : arena.members) ws.push_back(trained_[i].variable);
+    arena.w = make_arena("parameters", ws);
+    if (arena.w.defined()) {
+      arenas.push_back(arena);
+      continue;
+    }
+    // Another optimizer has put some of them together with others: each is updated by itself.
+    for (size_t i : arena.members) {
+      Arena& single = arenas.emplace_back(arena);
+      single.members = {i};
+      single.w = trained_[i].variable;
+      single.elements = arena_elements(single.w.shape().numel(), single.w.dtype());
+    }
+  }
+  arenas_ = std::move(arenas);
+
+  packs_ = 0;
+  int64_t end = limit + 1;
+  for (Arena& arena : arenas_) {
+    if (end + arena.elements > limit) ++packs_, end = 0;
+    arena.pack = packs_ - 1;
+    arena.begin = end;
+    end += arena.elements;
+    for (const auto& [slot, initial] : rule_.slots) {
+      std::vector<Variable> parts;
+      for (size_t i : arena.members) {
+        const std::string name = cat("optimizer.", trained_[i].name, ".", slot);
+        parts.emplace_back(name, init::constant(trained_[i].variable.shape(), initial));
+        state_.push_back({name, parts.back()});
+      }
+      const bool flat = arena.w.shape() == Shape{arena.elements};
+      arena.slots[slot] = flat ? make_arena("optimizer." + slot, parts) : parts[0];
+    }
+  }
+}
+
+std::vector<size_t> Optimizer::packed_members(size_t pack) const {
+  std::vector<size_t> members;
+  for (const Arena& arena : arenas_)
+    if (arena.pack == pack) members.insert(members.end(), arena.members.begin(), arena.members.end());
+  return members;
+}
+
+std::vector<Tensor> Optimizer::pack(std::span<const Tensor> gradients) const {
   if (!step_.defined()) throw Error(rule_.name, "has no parameters yet", "call bind() first");
   if (gradients.size() != trained_.size())
     throw Error(rule_.name, cat(gradients.size(), " gradients for ", trained_.size(), " parameters"));
+  std::vector<Tensor> packed;
+  for (size_t pack = 0; pack < packs_; ++pack) {
+    std::vector<Tensor> pieces;
+    for (size_t i : packed_members(pack)) {
+      if (gradients[i].shape() != trained_[i].variable.shape())
+        throw Error(rule_.name, cat("the gradient of ", trained_[i].name, " is ", gradients[i].shape(),
+                                    ", the parameter ", trained_[i].variable.shape()));
+      pieces.push_back(gradients[i]);
+    }
+    packed.push_back(stithy::pack(pieces));
+  }
+  return packed;
+}
+
+std::vector<Variable> Optimizer::join(const std::string& name,
+                                      std::span<const NamedVariable> variables) const {
+  std::vector<Variable> joined;
+  for (size_t pack = 0; pack < packs_; ++pack) {
+    std::vector<Variable> parts;
+    for (size_t i : packed_members(pack)) parts.push_back(variables[i].variable);
+    joined.push_back(make_arena(name, parts));
+  }
+  return joined;
+}
+
+std::vector<Tensor> Optimizer::step(std::span<const Tensor> packed, const Tensor& lr,
+                                    const Tensor& grad_scale) {
+  if (!step_.defined()) throw Error(rule_.name, "has no parameters yet", "call bind() first");
+  if (packed.size() != packs_)
+    throw Error(rule_.name, cat(packed.size(), " packed gradients instead of ", packs_), "call pack()");
   const PhaseGuard phase(Phase::optimizer);
+  const ScopeGuard scope("optimizer", true);
   // A skipped step does not count: bias corrections follow the steps that were taken.
   const Tensor one(Array({}, std::initializer_list<float>{1}).to(DType::i32));
   const Tensor taken = grad_scale.defined() ? cast(not_equal(grad_scale, Tensor(0.0f)), DType::i32) : one;
@@ -89,18 +181,14 @@ std::vector<Tensor> Optimizer::step(std::span<const Tensor> gradients, const Ten
   Tensor shared;
   if (rule_.prepare) updates.push_back(shared = rule_.prepare(shared_, scalars));
   std::map<float, Tensor> rates{{1.0f, lr}};
-  for (size_t i = 0; i < trained_.size(); ++i) {
-    const NamedVariable& parameter = trained_[i];
-    const GroupOptions& options = options_[i];
-    const ScopeGuard scope(parameter.name, true);
-    Tensor& rate = rates[options.lr_scale];
-    if (!rate.defined()) rate = lr * options.lr_scale;
+  for (const Arena& arena : arenas_) {
+    Tensor& rate = rates[arena.lr_scale];
+    if (!rate.defined()) rate = lr * arena.lr_scale;
     scalars.lr = rate;
-    Penalties penalties = rule_.penalties;
-    if (options.l1) penalties.l1 = *options.l1;
-    if (options.weight_decay) (rule_.decoupled ? penalties.decay : penalties.l2) = *options.weight_decay;
+    const Shape& shape = arena.w.shape();
+    const Tensor dw = slice(packed[arena.pack], 0, arena.begin, arena.begin + shape.numel());
     updates.push_back(
-        rule_.update({parameter.variable, gradients[i], scalars, penalties, shared, slots_[i]}));
+        rule_.update({arena.w, reshape(dw, shape), scalars, arena.penalties, shared, arena.slots}));
   }
   return updates;
 }
@@ -109,8 +197,7 @@ std::vector<NamedVariable> Optimizer::state() const {
   std::vector<NamedVariable> out;
   if (step_.defined()) out.push_back({step_.name(), step_});
   if (shared_.defined()) out.push_back({shared_.name(), shared_});
-  for (const Slots& slots : slots_)
-    for (const auto& [name, variable] : slots) out.push_back({variable.name(), variable});
+  out.insert(out.end(), state_.begin(), state_.end());
   return out;
 }
 

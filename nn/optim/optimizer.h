@@ -1,4 +1,5 @@
 // Optimizers: they build the update nodes of a training step and own the state that goes with each parameter.
+// Parameters that share options lie in one arena, as do their states, so that one kernel updates them all.
 #pragma once
 
 #include <functional>
@@ -35,11 +36,16 @@ class Optimizer {
   // The parameters that are trained, in order: gradients are given in this order.
   const std::vector<NamedVariable>& trained() const { return trained_; }
 
-  // Builds one step: counts it, and updates every trained parameter and its state. `lr` is f32 []; where
-  // `grad_scale`, f32 [], is given, it multiplies the gradients, and 0 skips the step. Returns the updates
-  // that the program must run.
-  std::vector<Tensor> step(std::span<const Tensor> gradients, const Tensor& lr,
-                           const Tensor& grad_scale = {});
+  // The gradients of the trained parameters as flat tensors, f32 [n], with zeros between them: one, unless
+  // the device's kernels cannot reach so much. Clipping, norm and step() work on these.
+  std::vector<Tensor> pack(std::span<const Tensor> gradients) const;
+  // Variables that go with the trained parameters, one each, as arenas laid out as pack() does.
+  std::vector<Variable> join(const std::string& name, std::span<const NamedVariable> variables) const;
+
+  // Builds one step: counts it, and updates every trained parameter and its state. `packed` is what pack()
+  // gave, `lr` is f32 []; where `grad_scale`, f32 [], is given, it multiplies the gradients, and 0 skips the
+  // step. Returns the updates that the program must run.
+  std::vector<Tensor> step(std::span<const Tensor> packed, const Tensor& lr, const Tensor& grad_scale = {});
 
   // "optimizer.step", the number of steps taken (i32), and "optimizer.0.weight.m" and the like.
   std::vector<NamedVariable> state() const;
@@ -49,7 +55,7 @@ class Optimizer {
 
  protected:
   using Slots = std::map<std::string, Variable>;
-  // One parameter's update.
+  // The update of one arena of parameters.
   struct Update {
     const Variable& w;
     const Tensor& dw;
@@ -57,7 +63,7 @@ class Optimizer {
     const Penalties& penalties;
     const Tensor& shared;  // what `prepare` returned
     const Slots& slots;
-    // The parameter's state of that name; undefined when the rule has none.
+    // The state of that name; undefined when the rule has none.
     Variable slot(const std::string& name) const {
       const auto found = slots.find(name);
       return found == slots.end() ? Variable() : found->second;
@@ -70,7 +76,7 @@ class Optimizer {
     bool decoupled = false;                   // a group's weight_decay is Penalties::decay, not l2
     std::map<std::string, float> slots = {};  // state of each parameter, with its initial value
     std::function<Tensor(const Update&)> update = {};
-    // Once a step, before the parameters; `shared` is a variable f32 [] that starts at 1.
+    // Once a step, before the arenas; `shared` is a variable f32 [] that starts at 1.
     std::function<Tensor(const Variable& shared, const UpdateScalars&)> prepare = {};
   };
   // Throws Error when lr or a penalty is negative or not finite.
@@ -81,12 +87,27 @@ class Optimizer {
     std::string pattern;  // empty: by rank
     GroupOptions options;
   };
+  // Parameters with the same options.
+  struct Arena {
+    float lr_scale = 1;
+    Penalties penalties = {};
+    std::vector<size_t> members = {};  // of trained_
+    int64_t elements = 0;
+    Variable w = {};
+    Slots slots = {};
+    size_t pack = 0;  // where its gradients are: which packed tensor, and the first element
+    int64_t begin = 0;
+  };
+  void make_arenas(int64_t limit);
+  // The trained parameters whose gradients are in that packed tensor, in its order.
+  std::vector<size_t> packed_members(size_t pack) const;
+
   Rule rule_;
   float lr_;
   std::vector<Group> groups_;
-  std::vector<NamedVariable> trained_;
-  std::vector<GroupOptions> options_;  // by trained parameter, as slots_
-  std::vector<Slots> slots_;
+  std::vector<NamedVariable> trained_, state_;
+  std::vector<Arena> arenas_;
+  size_t packs_ = 0;
   Variable step_, shared_;
 };
 
@@ -145,7 +166,7 @@ struct Lion : Optimizer {
   explicit Lion(const LionOptions& options = {});
 };
 
-// The 2-norm of all gradients as one vector, f32 [].
+// The 2-norm of all gradients as one vector, f32 []; packed or not.
 Tensor global_norm(std::span<const Tensor> gradients);
 // Each element moved into [-limit, limit].
 std::vector<Tensor> clip_by_value(std::span<const Tensor> gradients, float limit);
