@@ -181,5 +181,6 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& targets, const CrossEnt
 // In-place updates of variables; the result is the variable's new value. Learning rates and the like are f32
 // scalars in device memory, so that a recorded program can be replayed while they change.
 Tensor assign(const Variable& variable, const Tensor& value);
+Tensor accumulate(const Variable& variable, const Tensor& x);  // variable += x, both f32 of one shape
 
 }  // namespace stithy

@@ -135,8 +135,8 @@ Trainer::Graph Trainer::build(Kind kind, std::span<const Tensor> inputs) {
     const ScopeGuard scope("optimizer", true);
     std::vector<Tensor> dws = optimizer_.pack(of_parameters);
     for (size_t i = 0; i < totals_.size(); ++i) {
-      dws[i] = totals_[i].tensor() + dws[i];
-      if (kind == Kind::accumulate) graph.updates.push_back(assign(totals_[i], dws[i]));
+      dws[i] = accumulate(totals_[i], dws[i]);
+      if (kind == Kind::accumulate) graph.updates.push_back(dws[i]);
     }
     if (kind == Kind::update) {
       if (options_.clip_value > 0) dws = clip_by_value(dws, options_.clip_value);

@@ -6,10 +6,17 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <map>
 
 #include "engine/core/error.h"
+#include "engine/graph/autograd.h"
+#include "engine/graph/device.h"
+#include "engine/graph/program.h"
+#include "engine/ops.h"
 #include "nn/layers.h"
+#include "nn/safetensors.h"
 #include "nn/trainer.h"
+#include "tests/temporary_folder.h"
 
 using namespace stithy;
 
@@ -242,5 +249,114 @@ TEST_SUITE("optimizer") {
       for (size_t i = 0; i < kParameters; ++i) p[i] -= 0.1 * std::pow(0.5, t) * g[i];
     }
     check_close(model, p);
+  }
+
+  TEST_CASE("a step is one update and one norm, and packs the gradients without a copy") {
+    nn::Sequential model(nn::Linear(20, 30), nn::Tanh(), nn::Linear(30, 3));
+    nn::Trainer trainer(model, nn::Mse{}, nn::AdamW(), {.clip_norm = 1});
+    const std::vector<Array> batch{Array({8, 20}, DType::f32), Array({8, 3}, DType::f32)};
+    const Plan& plan = trainer.plan(batch);
+    std::map<std::string, int> ops, kernels;
+    for (const PlannedDispatch& dispatch : plan.dispatches) {
+      if (dispatch.node->phase != Phase::optimizer) continue;
+      ++ops[std::string(dispatch.node->op->name)];
+      if (dispatch.node->op->name == "pack") ++kernels[std::string(dispatch.call.kernel->name)];
+    }
+    CHECK(ops["adam_update"] == 1);
+    CHECK(ops["sum"] == 1);
+    CHECK(kernels == std::map<std::string, int>{{"zero_gaps", 1}});
+    trainer.step(batch);
+    CHECK(trainer.plan(batch).new_variable_bytes > 0);
+  }
+
+  TEST_CASE("packed gradients take the memory of the gradients, and their padding") {
+    nn::Sequential model(nn::Linear(20, 30), nn::Tanh(), nn::Linear(30, 3));
+    const Tensor x = input("x", {64, 20}), y = input("y", {64, 3});
+    std::vector<Tensor> parameters;
+    for (const auto& [name, variable] : model.named_parameters()) parameters.push_back(variable);
+    const std::vector<Tensor> dws = gradients(nn::Mse{}(model(x), y), parameters);
+    const Plan apart = make_plan(dws, {}, {}, default_device_info());
+    const Plan packed = make_plan({pack(dws)}, {}, {}, default_device_info());
+    CHECK(packed.arena_bytes <= apart.arena_bytes + 256 * dws.size());
+  }
+
+  TEST_CASE("the plan of a training step is what the trainer allocates") {
+    const uint64_t before = device_allocated_bytes();
+    nn::Sequential model(nn::Linear(300, 500), nn::Linear(500, 10));
+    nn::Trainer trainer(model, nn::Mse{}, nn::AdamW(), {.accumulate = 2});
+    const std::vector<Array> batch{Array({32, 300}, DType::f32), Array({32, 10}, DType::f32)};
+    const uint64_t planned = trainer.plan(batch).new_bytes(), allocated = device_allocated_bytes() - before;
+    CAPTURE(allocated);
+    CAPTURE(planned);
+    CHECK(static_cast<double>(allocated) < 1.02 * static_cast<double>(planned));
+    CHECK(static_cast<double>(allocated) > 0.98 * static_cast<double>(planned));
+  }
+
+  TEST_CASE("trainers of one model share its arena, or leave it to the first") {
+    nn::Linear model = start();
+    Doubles p = kStart;
+    const auto descend = [&](nn::Trainer& trainer, double lr, bool bias) {
+      trainer.step({kX, kY});
+      const Doubles g = gradient(p);
+      for (size_t i = 0; i < kParameters; ++i) p[i] -= bias || i < kInputs ? lr * g[i] : 0;
+      check_close(model, p);
+    };
+    CHECK(model(Tensor(kX)).eval().shape() == Shape{4, 1});
+    {
+      nn::Trainer first(model, nn::Mse{}, nn::Sgd({.lr = 0.05f}));
+      descend(first, 0.05, true);
+      nn::Trainer second(model, nn::Mse{}, nn::Sgd({.lr = 0.02f, .momentum = 0.5f}));
+      descend(second, 0.02, true);
+      descend(first, 0.05, true);
+      nn::Sgd part({.lr = 0.03f});
+      part.group("bias", {.trainable = false});
+      nn::Trainer third(model, nn::Mse{}, part, {.accumulate = 1, .clip_value = 1000});
+      descend(third, 0.03, false);
+      descend(first, 0.05, true);
+    }
+    nn::Sgd part({.lr = 0.03f});
+    part.group("bias", {.trainable = false});
+    nn::Trainer alone(model, nn::Mse{}, part);
+    descend(alone, 0.03, false);
+    const Tensor y = model(Tensor(kX));
+    Program forward({y});
+    forward.submit();
+    const Array early = forward.read(0);
+    nn::Trainer all(model, nn::Mse{}, nn::Sgd({.lr = 0.05f}));
+    descend(all, 0.05, true);
+    forward.submit();
+    CHECK_FALSE(same_bytes(forward.read(0), early));
+    CHECK(same_bytes(forward.read(0), model(Tensor(kX)).eval()));
+  }
+
+  TEST_CASE("the state has a variable for each parameter, and a file of such loads") {
+    nn::Linear model = start();
+    nn::Trainer trainer(model, nn::Mse{}, nn::Adam({.lr = 0.1f}), {.accumulate = 2});
+    std::vector<std::string> names;
+    for (const auto& [name, variable] : trainer.optimizer().state()) {
+      names.push_back(name);
+      CHECK(variable.name() == name);
+    }
+    CHECK(names == std::vector<std::string>{"optimizer.step", "optimizer.weight.m", "optimizer.bias.m",
+                                            "optimizer.weight.v", "optimizer.bias.v"});
+    const TemporaryFolder folder;
+    const std::string path = folder / "state.safetensors";
+    trainer.step({kX, kY});
+    trainer.save(path);
+    nn::TensorFile file = nn::read_safetensors(path);
+    CHECK(file.tensors.at("accumulated.weight").shape() == Shape{1, 3});
+    CHECK(file.tensors.at("accumulated.bias").at(0) != 0);
+    file.tensors.at("optimizer.weight.m") = Array({1, 3}, {1, 2, 3});
+    file.tensors.at("accumulated.bias") = Array({1}, {7});
+    nn::write_safetensors(path, file);
+    trainer.load(path);
+    CHECK(same_bytes(trainer.optimizer().state()[1].variable.value(), Array({1, 3}, {1, 2, 3})));
+    trainer.step({kX, kY});
+    CHECK(trainer.steps() == 1);
+    const double g = gradient(kStart)[0];
+    const double m = 0.9 * 1 + 0.1 * g, v = 0.001 * g * g;
+    CHECK(trainer.optimizer().state()[1].variable.value().at(0) == doctest::Approx(m).epsilon(1e-5));
+    CHECK(model.weight.value().at(0) ==
+          doctest::Approx(kStart[0] - 0.1 * m / 0.1 / (std::sqrt(v / 0.001) + 1e-8)).epsilon(1e-4));
   }
 }

@@ -6,6 +6,7 @@
 #include "engine/ops.h"
 #include "engine/ops/elements.h"
 #include "engine/ops_optim.h"
+#include "shaders/accumulate.h"
 #include "shaders/copy.h"
 #include "shaders/optim.h"
 
@@ -43,8 +44,14 @@ void launch_update(const Node& n, Launch& launch, Kernel kernel) {
   kernel.push.l1 = f32(update.options.penalties.l1);
   kernel.push.l2 = f32(update.options.penalties.l2);
   kernel.push.decay = f32(update.options.penalties.decay);
+  kernel.spec.VECTOR = n.in(first).offset() % 4 == 0;
+  // A workgroup costs a CPU driver much more than a turn of a loop, but all its cores want some.
+  const uint64_t vectors = (static_cast<uint64_t>(count) + 3) / 4;
   kernel.spec.local_size_x = 64;
-  launch(kernel, launch.grid(static_cast<uint64_t>((count + 63) / 64)));
+  kernel.spec.ROUNDS =
+      launch.device().is_cpu() ? static_cast<uint32_t>(std::clamp<uint64_t>(vectors / (64 * 64), 1, 64)) : 1;
+  const uint64_t per_group = uint64_t{64} * kernel.spec.ROUNDS;
+  launch(kernel, launch.grid((vectors + per_group - 1) / per_group));
 }
 
 template <class Options>
@@ -159,6 +166,18 @@ const OpDef& kAssign = define_op({.name = "assign",
                                   .launch = launch_assign,
                                   .flops = update_flops<0>});
 
+// Inputs: the variable, what is added.
+void launch_accumulate(const Node& n, Launch& launch) {
+  const auto count = static_cast<uint32_t>(n.out().shape.numel());
+  launch_elements(
+      launch,
+      shaders::accumulate{.x = launch.in(1),
+                          .y = launch.out(),
+                          .push = {.count = count, .x_offset = static_cast<uint32_t>(n.in(1).offset())}},
+      count);
+}
+const OpDef& kAccumulate = define_op({.name = "accumulate", .launch = launch_accumulate});
+
 Tensor scalar_of(std::string_view op, std::string_view what, const Tensor& x, bool integer = false) {
   if (x.numel() != 1 || !(x.dtype() == DType::f32 || (integer && x.dtype() == DType::i32)))
     throw Error(std::string(op), cat(what, " is ", x.dtype(), " ", x.shape(),
@@ -215,6 +234,14 @@ Tensor assign(const Variable& variable, const Tensor& value) {
   // A transposed view of the variable itself would be overwritten while it is read.
   const bool own = value.node()->out(value.output()).storage_node == variable.tensor().node().get();
   return make_update(kAssign, {}, {variable.tensor(), own ? contiguous(value) : value});
+}
+
+Tensor accumulate(const Variable& variable, const Tensor& x) {
+  if (x.shape() != variable.shape() || x.dtype() != DType::f32 || variable.dtype() != DType::f32)
+    throw Error("accumulate", cat(x.dtype(), " ", x.shape(), " cannot be added to the variable '",
+                                  variable.name(), "', ", variable.dtype(), " ", variable.shape()));
+  if (!x.is_contiguous() || x.offset() % 4 != 0) return assign(variable, variable.tensor() + x);
+  return make_update(kAccumulate, {}, {variable.tensor(), x});
 }
 
 Tensor sgd_update(const Variable& w, const Tensor& dw, const Variable& buffer, const UpdateScalars& scalars,

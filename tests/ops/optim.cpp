@@ -201,6 +201,23 @@ Case assign_case(const std::string& name, const Shape& shape, DType dtype) {
       .reference = [](auto xs) { return std::vector{xs[0]}; },
       .gradient = false};
 }
+const bool kAccumulateRow =
+    add_row({.op = "accumulate",
+             .cases = {{.name = "an odd size",
+                        .arguments = {{.shape = {5, 7}}},
+                        .build =
+                            [](auto xs) {
+                              Array start({5, 7}, DType::f32);
+                              for (int64_t i = 0; i < 35; ++i) start.set(i, 0.25 * static_cast<double>(i));
+                              return std::vector{accumulate(Variable("total", start), xs[0])};
+                            },
+                        .reference =
+                            [](auto xs) {
+                              Reference y = xs[0];
+                              for (int64_t i = 0; i < 35; ++i) y[i] += 0.25 * static_cast<double>(i);
+                              return std::vector{y};
+                            },
+                        .gradient = false}}});
 const bool kAssignRow =
     add_row({.op = "assign",
              .cases = {assign_case("f32", {5, 7}, DType::f32), assign_case("i32", {9}, DType::i32),
