@@ -90,7 +90,8 @@ void Program::State::allocate() {
   const auto transfers = [&](uint64_t both_slots, vk::Memory memory, auto& slots) {
     if (both_slots == 0) return;
     for (std::shared_ptr<vk::Buffer>& slot : slots)
-      if (!slot) slot = device->allocate(both_slots / 2, memory, plan.options.name);
+      if (!slot || slot->size() != both_slots / 2)
+        slot = device->allocate(both_slots / 2, memory, plan.options.name);
   };
   transfers(plan.upload_bytes, vk::Memory::upload, upload);
   transfers(plan.readback_bytes, vk::Memory::readback, readback);
