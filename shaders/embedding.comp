@@ -1,4 +1,5 @@
 // Rows of a table w [rows, columns] by index [count].
+// A table beyond the largest binding is read, and its gradient written, in several calls.
 //   embedding            one invocation per element: y[i, c] = w[index[i], c]; NaN for an index out of range
 //   embedding_backward   one workgroup per position i: the first position of an index adds the rows of dy of
 //                        all its positions in order, and writes the sum; dw is zero before. No atomics, so the
@@ -12,7 +13,12 @@
 #include "row.glsl"
 
 layout(set = 0, binding = 0) readonly buffer Index { int index[]; };
-layout(push_constant) uniform Push { uint rows, columns, count, index_offset, x_offset; };
+layout(push_constant) uniform Push {
+  // The part of the table that is bound: `rows` rows from `first` on, of `total`.
+  uint rows, columns, count, index_offset, x_offset, first, total;
+};
+// The row of that part, or more than it has.
+uint row_here(int r) { return r < 0 || uint(r) >= total || uint(r) < first ? rows : uint(r) - first; }
 
 #ifdef KERNEL_embedding
 layout(set = 0, binding = 1) readonly buffer W { float w[]; };
@@ -23,9 +29,11 @@ void main() {
   if (i >= count * columns) return;
   const uint position = i / columns, column = i - position * columns;
   const int r = index[index_offset + position];
-  float value = nan_value();
-  if (r >= 0 && r < int(rows)) value = w[x_offset + uint(r) * columns + column];
-  y[i] = value;
+  const uint at = row_here(r);
+  if (at < rows)
+    y[i] = w[x_offset + at * columns + column];
+  else if (first == 0u && (r < 0 || uint(r) >= total))
+    y[i] = nan_value();
 }
 #endif
 
@@ -37,12 +45,12 @@ void main() {
   const uint i = group_index(), lane = gl_LocalInvocationID.x, lanes = gl_WorkGroupSize.x;
   if (i >= count) return;
   const int r = index[index_offset + i];
-  if (r < 0 || r >= int(rows)) return;
+  if (row_here(r) >= rows) return;
   for (uint j = 0u; j < i; j += lanes) {
     const bool earlier = j + lane < i && index[index_offset + min(j + lane, i)] == r;
     if (row_max(float(earlier)) > 0.0) return;
   }
-  const uint to = uint(r) * columns;
+  const uint to = row_here(r) * columns;
   for (uint c = lane; c < columns; c += lanes) dw[to + c] = dy[x_offset + i * columns + c];
   uint j = i + 1u;
   while (j < count) {

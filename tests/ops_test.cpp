@@ -2,7 +2,9 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <set>
+#include <string_view>
 
 #include "engine/graph/device.h"
 #include "engine/graph/op.h"
@@ -34,6 +36,16 @@ std::vector<vk::DeviceInfo> other_devices() {
   return {cpu, gpu, rich, varying};
 }
 
+// tests/pieces.sh makes bindings so small that most rows' tensors are cut into pieces, or refused.
+bool small_bindings() {
+  const char* pretend = std::getenv("STITHY_PRETEND");
+  return pretend && std::string_view(pretend).find("range:") != std::string_view::npos;
+}
+bool refused_by_name(const Verdict& verdict) {
+  return verdict.failures.size() == 1 &&
+         verdict.failures[0].find("(maxStorageBufferRange)") != std::string::npos;
+}
+
 }  // namespace
 
 TEST_SUITE_BEGIN("ops");
@@ -44,6 +56,7 @@ TEST_CASE("rows") {
       for (const Case& test : row.cases) {
         const Verdict verdict = run_case(row.op, test);
         INFO(row.op, ", ", test.name);
+        if (small_bindings() && refused_by_name(verdict)) continue;
         for (const std::string& failure : verdict.failures) FAIL_CHECK(failure);
         CHECK(verdict.failures.empty());
       }

@@ -27,6 +27,22 @@ Ref Launch::scratch(uint64_t bytes) {
   return {&node_, 0, static_cast<int>(scratch_bytes_.size()) - 1};
 }
 
+Window make_window(const Ref& whole, uint64_t offset, uint64_t bytes) {
+  auto node = std::make_shared<Node>();
+  node->outputs.resize(1);
+  return {std::move(node), whole, offset, bytes};
+}
+
+Ref Launch::window(const Ref& whole, uint64_t offset, uint64_t bytes) {
+  const auto known = std::find_if(windows_.begin(), windows_.end(), [&](const Window& w) {
+    return w.whole.node == whole.node && w.whole.output == whole.output && w.whole.scratch == whole.scratch &&
+           w.offset == offset && w.bytes == bytes;
+  });
+  if (known != windows_.end()) return {known->node.get(), 0, -1};
+  windows_.push_back(make_window(whole, offset, bytes));
+  return {windows_.back().node.get(), 0, -1};
+}
+
 Groups Launch::grid(uint64_t count) const {
   const uint64_t x = std::min<uint64_t>(count, device_.max_groups[0]);
   const uint64_t y = x ? (count + x - 1) / x : 1;

@@ -12,6 +12,8 @@
 #include "engine/graph/hazard.h"
 #include "engine/graph/memory.h"
 #include "engine/graph/op.h"
+#include "engine/graph/pieces.h"
+#include "engine/graph/submissions.h"
 #include "engine/graph/variable_state.h"
 #include "shaders/find_nan.h"
 
@@ -76,6 +78,7 @@ class Planner {
     place();
     resolve();
     place_barriers(plan_.dispatches);
+    predict_seconds(plan_, device_);
     return std::move(plan_);
   }
 
@@ -87,13 +90,21 @@ class Planner {
     return {value.storage_node, value.storage_output, -1};
   }
 
-  void check_range(const Node& node, const Shape& shape, DType dtype, uint64_t bytes) const {
+  void check_size(const Node& node, const Shape& shape, DType dtype, uint64_t bytes) const {
+    const uint64_t limit = std::min(device_.max_allocation, device_.max_buffer);
+    if (bytes + (plan_.options.guard ? 2 * kGuardBytes : 0) > limit)
+      throw Error(node.label(),
+                  cat("tensor ", dtype, " ", shape, " has ", format_bytes(bytes), ", ", device_.name,
+                      " allocates ", format_bytes(limit), " at once"),
+                  "make the tensor smaller: a smaller batch, or split it");
+  }
+  // What the pieces of pieces.h do not cover.
+  void check_binding(const Node& node, uint64_t bytes) const {
     if (bytes > device_.max_storage_buffer_range)
-      throw Error(
-          node.label(),
-          cat("tensor ", dtype, " ", shape, " has ", format_bytes(bytes), ", ", device_.name,
-              " allows kernels ", format_bytes(device_.max_storage_buffer_range), " (maxStorageBufferRange)"),
-          "make the tensor smaller: a smaller batch, or split it");
+      throw Error(node.label(),
+                  cat("a tensor has ", format_bytes(bytes), ", ", device_.name, " allows kernels ",
+                      format_bytes(device_.max_storage_buffer_range), " (maxStorageBufferRange)"),
+                  "make the tensor smaller: a smaller batch, or split it");
   }
 
   // A value that ops want side by side with others can be made right there, without a copy, when it is made
@@ -140,7 +151,7 @@ class Planner {
   void add_source(const Node& node) {
     const Value& value = node.out();
     const uint64_t bytes = storage_bytes(value);
-    check_range(node, value.shape, value.dtype, bytes);
+    check_size(node, value.shape, value.dtype, bytes);
     const Key key{&node, 0, -1};
     switch (node.kind) {
       case NodeKind::input:
@@ -183,13 +194,18 @@ class Planner {
 
   void find_groups() {
     fusions_ = find_fusions(plan_.nodes, plan_.fetches, device_);
-    for (const FusedGroup& group : fusions_)
-      for (const Node* node : group.members()) groups_[node] = &group;
+    for (const FusedGroup& group : fusions_) {
+      const std::vector<const Node*> members = group.members();
+      if (std::any_of(members.begin(), members.end(),
+                      [&](const Node* node) { return needs_pieces(*node, device_); }))
+        continue;
+      for (const Node* node : members) groups_[node] = &group;
+    }
   }
 
   void add_result(const Node& node, int output, int step) {
     const Value& value = node.outputs[static_cast<size_t>(output)];
-    check_range(node, value.shape, value.dtype, storage_bytes(value));
+    check_size(node, value.shape, value.dtype, storage_bytes(value));
     add_value({&node, output, -1}, storage_bytes(value), step);
   }
 
@@ -213,7 +229,7 @@ class Planner {
       return launch_chain(group.after, step);
     }
     const Node& anchor = *group.anchor;
-    const Launch launch = launched(anchor);
+    const Launch launch = launched(anchor, anchor);
     const auto is = [](const Ref& ref, const Node* node) {
       return ref.node == node && ref.output == 0 && ref.scratch < 0;
     };
@@ -267,11 +283,11 @@ class Planner {
     }
   }
 
-  Launch launched(const Node& node) {
-    Launch launch(node, device_, chooser_);
+  Launch launched(const Node& node, const Node& piece) {
+    Launch launch(piece, device_, chooser_);
     if (const auto found = in_place_.find(&node); found != in_place_.end())
       launch.set_in_place(found->second);
-    node.op->launch(node, launch);
+    node.op->launch(piece, launch);
     for (const Choice& choice : launch.choices()) plan_.choices.push_back({&node, choice});
     return launch;
   }
@@ -279,7 +295,7 @@ class Planner {
   void add_scratch(const Node& node, const Launch& launch, int step) {
     for (size_t i = 0; i < launch.scratch_bytes().size(); ++i) {
       const uint64_t bytes = (std::max<uint64_t>(launch.scratch_bytes()[i], 1) + 15) / 16 * 16;
-      check_range(node, {static_cast<int64_t>(bytes)}, DType::u8, bytes);
+      check_size(node, {static_cast<int64_t>(bytes)}, DType::u8, bytes);
       add_value({&node, 0, static_cast<int>(i)}, bytes, step);
     }
   }
@@ -293,15 +309,36 @@ class Planner {
     }
     for (size_t i = 0; i < node.outputs.size(); ++i)
       if (node.outputs[i].storage_node == &node) add_result(node, static_cast<int>(i), step);
-    const Launch launch = launched(node);
-    add_scratch(node, launch, step);
+    Pieces pieces;
+    if (needs_pieces(node, device_)) pieces = cut_into_pieces(node, device_);
+    add_windows(std::move(pieces.windows));
+    if (pieces.nodes.empty()) launch_piece(node, node, step);
+    for (const std::shared_ptr<const Node>& piece : pieces.nodes) {
+      plan_.pieces.push_back(piece);
+      launch_piece(node, *piece, step);
+    }
+    if (plan_.options.find_nan) check_nan(node);
+  }
+
+  // The calls of a node, or of one of its pieces.
+  void launch_piece(const Node& node, const Node& piece, int step) {
+    Launch launch = launched(node, piece);
+    add_scratch(piece, launch, step);
+    add_windows(launch.take_windows());
     for (const PlannedCall& call : launch.calls()) {
       if (call.call.refs.size() != call.call.kernel->bindings.size())
         throw Error(node.label(),
                     cat("kernel ", call.call.kernel->name, " got ", call.call.refs.size(), " buffers"));
       add_call(node, call, {});
     }
-    if (plan_.options.find_nan) check_nan(node);
+  }
+
+  void add_windows(std::vector<Window> windows) {
+    for (Window& window : windows) {
+      plan_.pieces.push_back(window.node);
+      const Node* node = window.node.get();
+      windows_.emplace(node, std::move(window));
+    }
   }
 
   void check_nan(const Node& node) {
@@ -341,6 +378,11 @@ class Planner {
   }
 
   Span span_of(const Key& key) const {
+    if (const auto found = windows_.find(std::get<0>(key)); found != windows_.end()) {
+      const Window& window = found->second;
+      const Span whole = span_of(key_of(window.whole));
+      return {whole.buffer, whole.offset + window.offset, window.bytes};
+    }
     if (const auto found = fixed_.find(key); found != fixed_.end()) return found->second;
     return plan_.values[places_.at(key)].span;
   }
@@ -350,6 +392,7 @@ class Planner {
       for (const Ref& ref : dispatch.call.refs) {
         Span& span = dispatch.spans.emplace_back(
             ref.scratch == kReport ? Span{report_, 0, 8 * plan_.nan_checks.size()} : span_of(key_of(ref)));
+        check_binding(*dispatch.node, span.bytes);
         // Drivers drop writes beyond a binding: the guard band after a value belongs to it, so that they
         // show.
         if (plan_.options.guard && places_.contains(key_of(ref))) span.bytes += kGuardBytes;
@@ -378,6 +421,7 @@ class Planner {
   std::map<Key, Span> fixed_;
   std::map<Key, std::pair<int, uint64_t>> homes_;      // block, and bytes from its start
   std::map<const Node*, std::vector<bool>> in_place_;  // by input, of nodes whose op has places
+  std::map<const Node*, Window> windows_;  // by the node that stands for them
   std::vector<Lifetime> lifetimes_;
   std::vector<FusedGroup> fusions_;
   std::map<const Node*, const FusedGroup*> groups_;
@@ -448,7 +492,10 @@ std::string Plan::describe() const {
       text << "  ";
     }
     for (const Tensor& x : node.inputs) text << x.shape();
-    text << " -> " << (node.outputs.empty() ? Shape{} : node.out().shape) << taken[&node] << '\n';
+    text << " -> " << (node.outputs.empty() ? Shape{} : node.out().shape) << taken[&node];
+    if (dispatch.seconds > submission_seconds)
+      text << "  predicted " << dispatch.seconds << " s: more than a submission should take";
+    text << '\n';
   }
   if (fused_bytes_saved)
     text << "fusion saves " << format_bytes(fused_bytes_saved) << " of memory traffic a run\n";

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,9 @@ struct ProgramOptions {
   bool timestamps = false;
   // Every kernel call in a submission of its own: slow, but old validation layers see all hazards only then.
   bool submit_each = false;
+  // A run is submitted in parts that are predicted to take no longer: watchdogs kill what runs for seconds.
+  // By default 0.5 on GPUs; CPU drivers have no watchdog, and a run is one submission.
+  std::optional<double> submission_seconds;
   // Takes the place of the table of what was measured: for the tuner, and for tests that force a candidate.
   Chooser choose;
   // Pointwise ops become one kernel with each other and with the ops that they feed or follow. Off with
@@ -60,6 +64,7 @@ struct PlannedDispatch {
   Groups groups;
   std::vector<Span> spans;  // one per binding
   bool barrier_before = false;
+  double seconds = 0;  // predicted, see submissions.h
 };
 
 // A value in the arena: an output, or scratch memory, of a node, and the steps (indices of Plan::nodes)
@@ -101,6 +106,8 @@ struct Plan {
   std::vector<Placed> inputs, constants, variables;
   std::vector<Span> fetch_spans;  // the bytes of the storage that each fetch needs
   std::vector<NanCheck> nan_checks;
+  std::vector<std::shared_ptr<const Node>> pieces;  // of nodes beyond a binding's limit; see pieces.h
+  double submission_seconds = 0;                    // the bound of a submission; infinite for none
   std::vector<PlannedChoice> choices;
 
   // Device memory in bytes: packed intermediate results and inputs, constants, variables in all, staging.

@@ -9,6 +9,7 @@
 
 #include "engine/core/error.h"
 #include "engine/graph/device.h"
+#include "engine/graph/submissions.h"
 #include "engine/graph/variable_state.h"
 #include "engine/vk/device.h"
 
@@ -37,7 +38,9 @@ struct Program::State {
   std::vector<Place> buffers;  // of plan.buffers
   std::array<std::shared_ptr<vk::Buffer>, 2> upload, readback;
   std::vector<uint64_t> upload_offsets, readback_offsets;
-  std::vector<vk::Commands> main;           // one, or one a kernel call with submit_each
+  std::vector<const vk::Pipeline*> pipelines;  // of plan.dispatches
+  std::vector<vk::Commands> main;              // one a submission
+  std::optional<SubmissionTimer> timer;
   std::vector<vk::Commands> before, after;  // by slot: copies in, copies out
   std::unique_ptr<vk::Timestamps> times;    // two a dispatch
   std::array<uint64_t, 2> serials{};
@@ -52,8 +55,12 @@ struct Program::State {
   void allocate();
   void place_variables();
   void record();
+  void record_main();
   void follow_variables();
   void submit_all(size_t slot);
+  void wait_for_all() {
+    for (uint64_t serial : serials) device->wait(serial);
+  }
   size_t wait_for(uint64_t run);
   void throw_first_nan(size_t slot);
   int report_buffer() const {
@@ -196,18 +203,32 @@ void Program::State::record() {
     requests.push_back({kernel.name, kernel.spirv, static_cast<uint32_t>(kernel.bindings.size()),
                         kernel.push_bytes, subgroups, kernel.spec_ids, dispatch.call.spec});
   }
-  const std::vector<const vk::Pipeline*> pipelines = device->pipelines(requests);
+  pipelines = device->pipelines(requests);
+  timer.emplace(plan);
+  counters.recordings += before.size() + after.size();
+  record_main();
+}
 
+void Program::State::record_main() {
+  std::vector<size_t> cuts;
+  if (plan.options.submit_each)
+    for (size_t i = 1; i < plan.dispatches.size(); ++i) cuts.push_back(i);
+  else
+    cuts = submission_cuts(plan, timer->scale());
+  main.clear();
   main.emplace_back(device);
+  auto cut = cuts.begin();
   for (const PlannedDispatch& dispatch : plan.dispatches) {
-    if (plan.options.submit_each && &dispatch != &plan.dispatches.front()) {
+    const auto number = static_cast<size_t>(&dispatch - plan.dispatches.data());
+    // The barriers stay: they order what was submitted before, too, which a new submission alone does not.
+    if (cut != cuts.end() && *cut == number) {
+      ++cut;
       main.back().finish();
       main.emplace_back(device);
     }
     std::vector<vk::Binding> bindings;
     for (const Span& span : dispatch.spans) bindings.push_back(bind(span));
     if (dispatch.barrier_before || times) main.back().barrier();
-    const auto number = static_cast<size_t>(&dispatch - plan.dispatches.data());
     const uint32_t index = 2 * static_cast<uint32_t>(number);
     if (times) main.back().timestamp(*times, index);
     main.back().dispatch(*pipelines[number], bindings, dispatch.call.push,
@@ -215,7 +236,7 @@ void Program::State::record() {
     if (times) main.back().timestamp(*times, index + 1);
   }
   main.back().finish();
-  counters.recordings += main.size() + before.size() + after.size();
+  counters.recordings += main.size();
 }
 
 // Plans and records again when one of the variables has moved. What the latest runs read back stays: it
@@ -230,7 +251,7 @@ void Program::State::follow_variables() {
     moves = now;
     return;
   }
-  for (uint64_t serial : serials) device->wait(serial);
+  wait_for_all();
   main.clear(), before.clear(), after.clear();
   buffers.clear(), upload_offsets.clear(), readback_offsets.clear();
   plan = make_plan(std::vector(plan.fetches), std::vector(plan.updates), plan.options, device->info());
@@ -243,9 +264,12 @@ void Program::State::submit_all(size_t slot) {
   std::vector<const vk::Commands*> all{&before[slot]};
   for (const vk::Commands& commands : main) all.push_back(&commands);
   all.push_back(&after[slot]);
-  const size_t count = plan.options.submit_each ? 1 : all.size();
-  for (size_t i = 0; i < all.size(); i += count) {
+  // The copies go with the first and the last kernels, unless every call is to stand alone.
+  for (size_t i = 0; i < all.size();) {
+    size_t count = 1;
+    if (!plan.options.submit_each) count += (i == 0) + (i + (i == 0) + 2 == all.size());
     serials[slot] = device->submit(std::span(all).subspan(i, count));
+    i += count;
     ++counters.submissions;
   }
 }
@@ -333,8 +357,16 @@ uint64_t Program::submit(std::span<const Feed> feeds) {
       std::memcpy(s.upload[slot]->mapped() + s.upload_offsets[i], bytes.data(), bytes.size());
   }
   counted -= thread_ns();
+  const bool measured = s.timer->measures();
+  if (measured) s.wait_for_all();
+  const auto start = std::chrono::steady_clock::now();
   s.submit_all(slot);
   s.counters.submit_ns += counted + thread_ns();
+  if (measured) {
+    s.wait_for_all();
+    const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
+    if (s.timer->add(taken.count())) s.record_main();
+  }
   ++s.counters.runs;
   if (s.plan.options.submit_each) s.device->wait_idle();
   if (s.plan.options.find_nan) {
@@ -403,9 +435,7 @@ std::vector<double> Program::dispatch_ns(uint64_t run) {
   return result;
 }
 
-void Program::wait() {
-  for (uint64_t serial : state_->serials) state_->device->wait(serial);
-}
+void Program::wait() { state_->wait_for_all(); }
 
 const Plan& Program::plan() const { return state_->plan; }
 const Program::Counters& Program::counters() const { return state_->counters; }

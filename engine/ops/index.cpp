@@ -1,4 +1,7 @@
 // Ops that choose elements by index.
+#include <algorithm>
+#include <numeric>
+
 #include "engine/ops.h"
 #include "engine/ops/elements.h"
 #include "engine/ops/rows.h"
@@ -81,31 +84,59 @@ const OpDef& kGather =
 // Inputs: weight, index.
 void launch_embedding(const Node& n, Launch& launch) {
   const Tensor &w = n.in(0), &index = n.in(1);
-  launch(shaders::embedding{.index = launch.in(1),
-                            .w = launch.in(0),
-                            .y = launch.out(),
-                            .push = {.rows = u32(w.dim(0)),
-                                     .columns = u32(w.dim(1)),
-                                     .count = u32(index.numel()),
-                                     .index_offset = u32(index.offset()),
-                                     .x_offset = u32(w.offset())}},
-         groups_of(launch, static_cast<uint64_t>(n.out().shape.numel())));
+  const auto rows = static_cast<uint64_t>(w.dim(0)), columns = static_cast<uint64_t>(w.dim(1));
+  shaders::embedding kernel{.index = launch.in(1), .w = launch.in(0), .y = launch.out()};
+  kernel.push = {.rows = u32(w.dim(0)),
+                 .columns = u32(w.dim(1)),
+                 .count = u32(index.numel()),
+                 .index_offset = u32(index.offset()),
+                 .x_offset = u32(w.offset()),
+                 .total = u32(w.dim(0))};
+  const Groups groups = groups_of(launch, static_cast<uint64_t>(n.out().shape.numel()));
+  if (!beyond_binding(w, launch.device())) return launch(kernel, groups);
+  const uint64_t step = rows_at_once(launch, "embedding", columns, 1);
+  for (uint64_t first = 0; first < rows; first += step) {
+    const uint64_t count = std::min(step, rows - first);
+    const Part part =
+        part_of(launch, launch.in(0), static_cast<uint64_t>(w.offset()) + first * columns, count * columns);
+    kernel.w = part.ref;
+    kernel.push.x_offset = part.offset;
+    kernel.push.first = static_cast<uint32_t>(first);
+    kernel.push.rows = static_cast<uint32_t>(count);
+    launch(kernel, groups);
+  }
 }
 
 // Inputs: dy, index.
 void launch_embedding_backward(const Node& n, Launch& launch) {
   const Tensor &dy = n.in(0), &index = n.in(1);
   const Shape& shape = n.out().shape;
-  const uint32_t count = u32(shape.numel());
-  launch_elements(launch, shaders::fill{.y = launch.out(), .push = {.count = count}}, count);
+  const auto rows = static_cast<uint64_t>(shape[0]), columns = static_cast<uint64_t>(shape[1]);
   shaders::embedding_backward kernel{.index = launch.in(1), .dy = launch.in(0), .dw = launch.out()};
   kernel.push = {.rows = u32(shape[0]),
                  .columns = u32(shape[1]),
                  .count = u32(index.numel()),
                  .index_offset = u32(index.offset()),
-                 .x_offset = u32(dy.offset())};
-  launch_rows(launch, kernel, static_cast<uint64_t>(index.numel()), 1);
+                 .x_offset = u32(dy.offset()),
+                 .total = u32(shape[0])};
+  uint64_t step = std::max<uint64_t>(rows, 1);
+  const bool cut = beyond_binding(n.tensor(), launch.device());
+  if (cut) {
+    // A part begins where its window does.
+    const uint64_t alignment = launch.window_alignment();
+    step = rows_at_once(launch, "embedding_backward", columns, alignment / std::gcd(alignment, 4 * columns));
+  }
+  for (uint64_t first = 0; first < rows; first += step) {
+    const uint64_t count = std::min(step, rows - first);
+    if (cut) kernel.dw = part_of(launch, launch.out(), first * columns, count * columns).ref;
+    kernel.push.first = static_cast<uint32_t>(first);
+    kernel.push.rows = static_cast<uint32_t>(count);
+    const auto elements = static_cast<uint32_t>(count * columns);
+    launch_elements(launch, shaders::fill{.y = kernel.dw, .push = {.count = elements}}, elements);
+    launch_rows(launch, kernel, static_cast<uint64_t>(index.numel()), 1);
+  }
 }
+[[maybe_unused]] const bool kCut = define_cut(launch_makes_windows, {"embedding", "embedding_backward"});
 
 const OpDef& kEmbeddingBackward =
     define_op({.name = "embedding_backward",

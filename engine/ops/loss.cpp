@@ -47,7 +47,30 @@ void launch_cross_entropy(const Node& n, Launch& launch) {
   kernel.loss = reduced ? launch.scratch(bytes) : launch.out(0);
   kernel.lse = launch.out(1);
   kernel.row_weight = launch.scratch(bytes);
-  launch_rows(launch, kernel, size.rows, size.columns);
+  if (beyond_binding(n.in(0), launch.device()) || beyond_binding(n.in(1), launch.device())) {
+    const uint64_t step = rows_at_once(launch, "cross_entropy", size.columns, launch.window_alignment() / 4);
+    const uint64_t x_offset = kernel.push.x_offset, targets_offset = kernel.push.targets_offset,
+                   target_columns = has_probabilities(n) ? size.columns : 1;
+    for (uint64_t first = 0; first < size.rows; first += step) {
+      const uint64_t rows = std::min<uint64_t>(step, size.rows - first);
+      auto part = kernel;
+      const auto bind = [&](Ref& ref, uint64_t from, uint64_t count) {
+        const Part of = part_of(launch, ref, from, count);
+        ref = of.ref;
+        return of.offset;
+      };
+      part.push.rows = static_cast<uint32_t>(rows);
+      part.push.x_offset = bind(part.x, x_offset + first * size.columns, rows * size.columns);
+      part.push.targets_offset =
+          bind(part.targets, targets_offset + first * target_columns, rows * target_columns);
+      bind(part.loss, first, rows);
+      bind(part.lse, first, rows);
+      bind(part.row_weight, first, rows);
+      launch_rows(launch, part, rows, size.columns);
+    }
+  } else {
+    launch_rows(launch, kernel, size.rows, size.columns);
+  }
   if (!reduced) return;
   launch_rows(
       launch,
@@ -106,6 +129,7 @@ Tensor total_weight(const Node& n) {
   return sum(where(hot.ignored, 0.0f, sum(o.weighted ? hot.rows * stop_gradient(n.in(2)) : hot.rows, {-1})));
 }
 
+[[maybe_unused]] const bool kCut = define_cut(launch_makes_windows, {"cross_entropy"});
 const OpDef& kCrossEntropyBackward =
     define_op({.name = "cross_entropy_backward",
                .dtypes = "f32 i32",

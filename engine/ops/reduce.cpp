@@ -4,6 +4,7 @@
 
 #include "engine/ops.h"
 #include "engine/ops/elements.h"
+#include "engine/ops/rows.h"
 #include "shaders/cumsum.h"
 #include "shaders/reduce.h"
 
@@ -125,11 +126,71 @@ void reduce(Launch& launch, std::string_view op, const Layout& layout, Ref y, fl
   if (parts > 1) reduce(launch, op, {to, 0, {{outputs}, {1}}, {{parts}, {outputs}}}, y, scale);
 }
 
-void launch_reduce(const Node& n, Launch& launch) {
-  const Reduction& r = n.attrs<Reduction>();
-  reduce(launch, n.op->name == "mean" ? "sum" : n.op->name, layout_of(n, launch, r.axes), launch.out(),
+// The axis with the longest steps, which cuts memory into the shortest pieces.
+int outermost_axis(const Tensor& x) {
+  int axis = 0;
+  for (int d = 1; d < x.rank(); ++d)
+    if (x.shape()[axis] == 1 || (x.shape()[d] > 1 && x.strides()[d] > x.strides()[axis])) axis = d;
+  return axis;
+}
+
+// x is beyond a binding, and its outermost axis is reduced: parts of it, then their results.
+void reduce_parts(const Node& n, Launch& launch, std::string_view op, const Reduction& r) {
+  const Tensor& x = n.in(0);
+  const int axis = outermost_axis(x);
+  const auto stride = static_cast<uint64_t>(x.strides()[axis]), length = static_cast<uint64_t>(x.dim(axis));
+  // Whole vectors for every part, and then as many elements of the axis as a window holds.
+  const uint64_t step = std::min(length, rows_at_once(launch, op, stride, 4));
+  const uint64_t parts = (length + step - 1) / step;
+  const auto outputs = static_cast<uint64_t>(n.out().shape.numel());
+  const uint64_t slot = (outputs * 4 + launch.window_alignment() - 1) / launch.window_alignment() *
+                        launch.window_alignment() / 4;
+  const Ref results = launch.scratch(parts * slot * 4);
+  for (uint64_t part = 0; part < parts; ++part) {
+    const uint64_t first = part * step, count = std::min(step, length - first);
+    Layout layout{{}, 0, {}, {}};
+    uint64_t last = 0;
+    for (int d = 0; d < x.rank(); ++d) {
+      Axes& to = r.axes.contains(d) ? layout.reduced : layout.kept;
+      const int64_t size = d == axis ? static_cast<int64_t>(count) : x.shape()[d];
+      last += static_cast<uint64_t>((size - 1) * x.strides()[d]);
+      to.shape.push_back(size);
+      to.strides.push_back(x.strides()[d]);
+    }
+    merge_dimensions(layout.kept.shape, {&layout.kept.strides, 1});
+    merge_dimensions(layout.reduced.shape, {&layout.reduced.strides, 1});
+    const Part window =
+        part_of(launch, launch.in(0), static_cast<uint64_t>(x.offset()) + first * stride, last + 1);
+    layout.x = window.ref;
+    layout.offset = window.offset;
+    reduce(launch, op, layout, part_of(launch, results, part * slot, outputs).ref, 1);
+  }
+  const auto wide = [](uint64_t value) { return static_cast<int64_t>(value); };
+  reduce(launch, op, {results, 0, {{wide(outputs)}, {1}}, {{wide(parts)}, {wide(slot)}}}, launch.out(),
          r.scale);
 }
+
+void launch_reduce(const Node& n, Launch& launch) {
+  const Reduction& r = n.attrs<Reduction>();
+  const std::string_view op = n.op->name == "mean" ? "sum" : n.op->name;
+  if (n.out().shape.numel() > 0 && beyond_binding(n.in(0), launch.device()))
+    return reduce_parts(n, launch, op, r);
+  reduce(launch, op, layout_of(n, launch, r.axes), launch.out(), r.scale);
+}
+
+int cut_reduction(const Node& n, int, int axis) {
+  const Tensor& x = n.in(0);
+  const Shape& reduced = n.attrs<Reduction>().axes;
+  if (reduced.contains(outermost_axis(x)))
+    return n.op->name == "argmax" || n.op->name == "argmin" ? kNever : kSelf;
+  if (n.out().shape.rank() == x.rank()) return axis;
+  for (int d = 0; d < x.rank(); ++d)
+    if (!reduced.contains(d) && axis-- == 0) return d;
+  return kNever;
+}
+[[maybe_unused]] const bool kCut =
+    define_cut(cut_reduction, {"sum", "mean", "max", "min", "prod", "argmax", "argmin"});
+
 double input_elements(const Node& n) { return static_cast<double>(n.in(0).numel()); }
 
 // `of_kept`, whose shape is x's without the axes or with 1 in their place, as x's shape.

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "engine/graph/op.h"
+#include "engine/graph/pieces.h"
 
 namespace stithy {
 
@@ -15,6 +16,28 @@ inline Rows rows_of(const Shape& shape) {
   Rows r{.rows = 1, .columns = shape.empty() ? 1 : static_cast<uint32_t>(shape.back())};
   for (int d = 0; d + 1 < shape.rank(); ++d) r.rows *= static_cast<uint32_t>(shape[d]);
   return r;
+}
+
+// Elements [first, first + count) of 4 bytes in a window: what to bind, and where they begin in it. The
+// window holds up to Launch::window_alignment() bytes before them.
+struct Part {
+  Ref ref;
+  uint32_t offset = 0;
+};
+inline Part part_of(Launch& launch, const Ref& whole, uint64_t first, uint64_t count) {
+  const uint64_t alignment = launch.window_alignment(), begin = first * 4 / alignment * alignment;
+  return {launch.window(whole, begin, ((first + count) * 4 - begin + 15) / 16 * 16),
+          static_cast<uint32_t>(first - begin / 4)};
+}
+// Rows of `columns` elements that a window holds, a multiple of `unit`. Throws Error where it holds less.
+inline uint64_t rows_at_once(const Launch& launch, std::string_view op, uint64_t columns, uint64_t unit) {
+  const uint64_t limit = launch.binding_limit(), slack = launch.window_alignment();
+  const uint64_t rows =
+      limit > slack ? (limit - slack) / (4 * std::max<uint64_t>(columns, 1)) / unit * unit : 0;
+  if (rows == 0)
+    throw Error(std::string(op), cat(unit, " rows of ", columns, " are more than ", launch.device().name,
+                                     " allows kernels, ", format_bytes(limit), " (maxStorageBufferRange)"));
+  return rows;
 }
 
 // Adds a call of a kernel with one workgroup per row of `columns` elements: one subgroup of a size that is

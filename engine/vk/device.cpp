@@ -6,7 +6,9 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 #include <set>
+#include <sstream>
 
 #include "engine/core/error.h"
 #include "engine/vk/quirks.h"
@@ -158,6 +160,24 @@ DeviceInfo describe(VkPhysicalDevice device) {
   return info;
 }
 
+// For tests, words joined by commas. "gpu": the kernels' paths for GPUs of unknown subgroup size, where there
+// is only a CPU driver. "range:64K": a smaller maxStorageBufferRange.
+void pretend(const std::string& text, DeviceInfo& info) {
+  std::istringstream words(text);
+  for (std::string word; std::getline(words, word, ',');) {
+    const std::optional<uint64_t> range =
+        word.starts_with("range:") ? parse_size(word.c_str() + 6) : std::nullopt;
+    if (word == "gpu") {
+      info.kind = DeviceKind::other;
+      info.fixed_subgroup_size = info.subgroup_size_control = false;
+    } else if (range) {
+      info.max_storage_buffer_range = *range;
+    } else if (!word.empty()) {
+      throw Error("STITHY_PRETEND", cat("does not know \"", word, "\""), "use gpu or range:BYTES");
+    }
+  }
+}
+
 std::string lower(std::string_view text) {
   std::string result(text);
   for (char& c : result) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
@@ -264,11 +284,7 @@ std::shared_ptr<Device> Device::open(std::string_view selector) {
   std::shared_ptr<Device> device(new Device);
   State& state = *device->state_;
   device->info_ = infos[index];
-  // Tests reach the kernels' paths for GPUs of unknown subgroup size where there is only a CPU driver.
-  if (const char* pretend = std::getenv("STITHY_PRETEND"); pretend && std::string_view(pretend) == "gpu") {
-    device->info_.kind = DeviceKind::other;
-    device->info_.fixed_subgroup_size = device->info_.subgroup_size_control = false;
-  }
+  if (const char* text = std::getenv("STITHY_PRETEND")) pretend(text, device->info_);
   const DeviceInfo& info = device->info_;
   state.physical = physical[index];
   state.queue_family = static_cast<uint32_t>(compute_family(state.physical));

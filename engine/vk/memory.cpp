@@ -11,24 +11,6 @@
 namespace stithy::vk {
 namespace {
 
-// Bytes from "512M"; none when the text is not a size.
-std::optional<uint64_t> parse_size(const char* text) {
-  char* end = nullptr;
-  const double value = std::strtod(text, &end);
-  double unit = 1;
-  switch (std::toupper(static_cast<unsigned char>(*end))) {
-    case 'G': unit *= 1024; [[fallthrough]];
-    case 'M': unit *= 1024; [[fallthrough]];
-    case 'K':
-      unit *= 1024;
-      ++end;
-      break;
-    default: break;
-  }
-  if (end == text || *end || !(value >= 0) || value * unit > 1e18) return std::nullopt;
-  return static_cast<uint64_t>(value * unit);
-}
-
 // What the operating system can still give without swapping. A CPU driver takes it from there, whatever size
 // it states for its heap (lavapipe 22.3: always 2 GiB).
 std::optional<uint64_t> system_memory_available() {
@@ -57,6 +39,23 @@ uint32_t memory_type(const VkPhysicalDeviceMemoryProperties& memory, uint32_t al
 }
 
 }  // namespace
+
+std::optional<uint64_t> parse_size(const char* text) {
+  char* end = nullptr;
+  const double value = std::strtod(text, &end);
+  double unit = 1;
+  switch (std::toupper(static_cast<unsigned char>(*end))) {
+    case 'G': unit *= 1024; [[fallthrough]];
+    case 'M': unit *= 1024; [[fallthrough]];
+    case 'K':
+      unit *= 1024;
+      ++end;
+      break;
+    default: break;
+  }
+  if (end == text || *end || !(value >= 0) || value * unit > 1e18) return std::nullopt;
+  return static_cast<uint64_t>(value * unit);
+}
 
 std::shared_ptr<Buffer> Device::allocate(uint64_t bytes, Memory kind, const std::string& what) {
   const uint64_t available = available_bytes();

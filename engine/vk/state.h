@@ -3,6 +3,7 @@
 
 #include <map>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "engine/vk/device.h"
@@ -49,6 +50,9 @@ struct Commands::State {
   uint32_t sets_left = 0, descriptors_left = 0;
   ~State();
 };
+
+// Bytes from "512M"; none when the text is not a size.
+std::optional<uint64_t> parse_size(const char* text);
 
 // Set when the process ends: layers and drivers may already be gone, so nothing is destroyed any more.
 bool exiting();
