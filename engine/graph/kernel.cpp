@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/core/error.h"
+#include "engine/vk/device.h"
 
 namespace stithy {
 namespace {
@@ -14,6 +15,19 @@ std::vector<const KernelInfo*>& registry() {
 }
 
 }  // namespace
+
+vk::PipelineRequest request_of(const KernelInfo& kernel, std::span<const uint32_t> spec) {
+  const bool subgroups =
+      std::any_of(kernel.capabilities.begin(), kernel.capabilities.end(),
+                  [](std::string_view name) { return name.starts_with("GroupNonUniform"); });
+  return {kernel.name,
+          kernel.spirv,
+          static_cast<uint32_t>(kernel.bindings.size()),
+          kernel.push_bytes,
+          subgroups,
+          kernel.spec_ids,
+          spec};
+}
 
 std::span<const KernelInfo* const> all_kernels() { return registry(); }
 

@@ -12,6 +12,9 @@
 namespace stithy {
 
 class Node;
+namespace vk {
+struct PipelineRequest;
+}
 
 // Where a kernel argument lives: an output of a node, or, where scratch >= 0, a scratch buffer of the node
 // being launched.
@@ -58,6 +61,9 @@ struct ShaderText {
   std::string_view file, text;
 };
 std::span<const ShaderText> shader_texts();
+
+// What the device must compile for a kernel with these values of its spec_ids; refers to both.
+vk::PipelineRequest request_of(const KernelInfo& kernel, std::span<const uint32_t> spec);
 
 // Every kernel linked into this process, sorted by name.
 std::span<const KernelInfo* const> all_kernels();

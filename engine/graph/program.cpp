@@ -195,14 +195,8 @@ void Program::State::record() {
   }
 
   std::vector<vk::PipelineRequest> requests;
-  for (const PlannedDispatch& dispatch : plan.dispatches) {
-    const KernelInfo& kernel = *dispatch.call.kernel;
-    const bool subgroups =
-        std::any_of(kernel.capabilities.begin(), kernel.capabilities.end(),
-                    [](std::string_view name) { return name.starts_with("GroupNonUniform"); });
-    requests.push_back({kernel.name, kernel.spirv, static_cast<uint32_t>(kernel.bindings.size()),
-                        kernel.push_bytes, subgroups, kernel.spec_ids, dispatch.call.spec});
-  }
+  for (const PlannedDispatch& dispatch : plan.dispatches)
+    requests.push_back(request_of(*dispatch.call.kernel, dispatch.call.spec));
   pipelines = device->pipelines(requests);
   timer.emplace(plan);
   counters.recordings += before.size() + after.size();

@@ -104,6 +104,11 @@ DeviceInfo describe(VkPhysicalDevice device) {
       VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES_EXT};
   VkPhysicalDeviceVulkan12Features f12{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES};
   if (size_control) f12.pNext = &size_features;
+  VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR executables{
+      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_EXECUTABLE_PROPERTIES_FEATURES_KHR, f12.pNext};
+  const bool tells_executables =
+      extensions.contains(VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME);
+  if (tells_executables) f12.pNext = &executables;
   VkPhysicalDeviceVulkan11Features f11{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES, &f12};
   VkPhysicalDeviceFeatures2 features{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, &f11};
   vk.GetPhysicalDeviceFeatures2(device, &features);
@@ -154,7 +159,7 @@ DeviceInfo describe(VkPhysicalDevice device) {
   info.preserves_signed_zero_inf_nan = v12.shaderSignedZeroInfNanPreserveFloat32;
   info.memory_budget = extensions.contains(VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
   info.cooperative_matrix = extensions.contains("VK_KHR_cooperative_matrix");
-  info.executable_properties = extensions.contains(VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME);
+  info.executable_properties = tells_executables && executables.pipelineExecutableInfo;
   info.performance_query = extensions.contains(VK_KHR_PERFORMANCE_QUERY_EXTENSION_NAME);
   info.unusable = why_unusable(info);
   return info;
@@ -304,6 +309,14 @@ std::shared_ptr<Device> Device::open(std::string_view selector) {
     sizes.subgroupSizeControl = VK_TRUE;
     sizes.computeFullSubgroups = info.full_subgroups;
     f12.pNext = &sizes;
+  }
+  VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR executables{
+      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_EXECUTABLE_PROPERTIES_FEATURES_KHR};
+  if (info.executable_properties) {
+    extensions.push_back(VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME);
+    executables.pipelineExecutableInfo = VK_TRUE;
+    executables.pNext = f12.pNext;
+    f12.pNext = &executables;
   }
   if (info.memory_budget) extensions.push_back(VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
   VkDeviceCreateInfo create{VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO, &f12};

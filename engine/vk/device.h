@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/vk/device_info.h"
+#include "engine/vk/statistics.h"
 
 namespace stithy::vk {
 
@@ -125,6 +126,11 @@ class Device : public std::enable_shared_from_this<Device> {
   // One a request, in order. Those that are not there yet are compiled, on all cores at once, and kept in the
   // cache folder for the next process. Throws Error naming the first kernel that the driver refuses.
   std::vector<const Pipeline*> pipelines(std::span<const PipelineRequest> requests);
+
+  // Pipelines that are compiled from now on can be asked for their statistics. Throws Error where
+  // DeviceInfo::executable_properties is false.
+  void keep_statistics();
+  KernelStatistics statistics(const Pipeline& pipeline) const;
 
   // Starts the commands, in order, after all earlier submissions; returns a serial to wait for.
   uint64_t submit(std::span<const Commands* const> commands);

@@ -35,6 +35,7 @@ struct Device::State {
   uint32_t queue_family = 0;
   VkSemaphore timeline = VK_NULL_HANDLE;
   VkPipelineCache cache = VK_NULL_HANDLE;
+  bool keeps_statistics = false;
   size_t cached_bytes = 0;  // of its data when it was read or saved last
   VkPhysicalDeviceMemoryProperties memory{};
   std::map<std::pair<uint32_t, uint32_t>, Layout> layouts;  // by bindings and push-constant bytes

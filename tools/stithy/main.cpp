@@ -18,6 +18,8 @@ constexpr Command kCommands[] = {
      stithy::doctor},
     {"bench", "[NAME ...] [--help] ...", "time ops and training steps, beside the device's peaks and a BLAS",
      stithy::bench},
+    {"kernels", "[--device D]", "list every kernel's registers, spills and memory; fail where one spills",
+     stithy::kernels},
     {"ops", "[--markdown]", "list the ops: dtypes, gradient, kernels, tests", stithy::ops},
     {"tune", "[WORKLOAD ...] [--show]",
      "measure the ways in which ops can run on this device, and keep the fastest", stithy::tune},
