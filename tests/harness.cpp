@@ -579,6 +579,8 @@ vk::DeviceInfo modest_device() {
   device.max_push_constants = 128;
   device.max_bindings = 16;
   device.storage_alignment = 256;
+  device.max_texel_elements = 65536;
+  device.texel_alignment = 256;
   return device;
 }
 

@@ -101,6 +101,23 @@ TEST_SUITE("shadergen") {
     CHECK(f.spec.empty());
   }
 
+  TEST_CASE("texel buffers of floats are bindings; other images are not") {
+    const std::string head = "#extension GL_EXT_samplerless_texture_functions : require\n" + kSize;
+    const std::string y = "layout(binding = 1) buffer Y { vec4 y[]; };\n";
+    const Facts f = facts(head + "layout(binding = 0) uniform textureBuffer x;\n" + y +
+                          "void main() { y[0] = texelFetch(x, 0); }");
+    REQUIRE(f.bindings.size() == 2);
+    CHECK(f.bindings[0] == Binding{"x", Access::read, BindingKind::texel});
+    CHECK(f.bindings[1] == Binding{"y", Access::read_write});
+    CHECK(contains(refusal(head + "layout(binding = 0) uniform utextureBuffer x;\n" + y +
+                           "void main() { y[0] = vec4(texelFetch(x, 0)); }"),
+                   "x is no storage buffer"));
+    CHECK(contains(
+        refusal(head + "layout(binding = 0) uniform textureBuffer x;\n" +
+                "layout(binding = 0) buffer Y { vec4 y[]; };\nvoid main() { y[0] = texelFetch(x, 0); }"),
+        "binding 0 is both a storage and a texel buffer"));
+  }
+
   TEST_CASE("push constants: scalars and arrays") {
     const Facts f = facts(kSize + R"(
       layout(push_constant) uniform P { uint rows; int axis; float eps; uint shape[6]; float tail; } p;

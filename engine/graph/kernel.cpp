@@ -24,6 +24,7 @@ vk::PipelineRequest request_of(const KernelInfo& kernel, std::span<const uint32_
           kernel.spirv,
           static_cast<uint32_t>(kernel.bindings.size()),
           kernel.push_bytes,
+          kernel.texel_bindings(),
           subgroups,
           kernel.spec_ids,
           spec};

@@ -26,10 +26,15 @@ struct Ref {
 
 enum class Access : uint8_t { read = 1, write = 2, read_write = 3 };
 
-// One storage buffer of a kernel; its binding number is its place in KernelInfo::bindings.
+// How a kernel sees a buffer. texel: read-only, as a uniform texel buffer of four floats an element; only
+// whole elements can be read.
+enum class BindingKind : uint8_t { storage, texel };
+
+// One buffer of a kernel; its binding number is its place in KernelInfo::bindings.
 struct BindingInfo {
   std::string_view name;
   Access access;
+  BindingKind kind = BindingKind::storage;
 };
 
 // The facts of one compiled kernel, as declared in GLSL. Lives as long as the library that holds the kernel.
@@ -46,6 +51,14 @@ struct KernelInfo {
   std::string_view defines = {};                   // macros that chose it: "KERNEL_reduce_rows OP=sum OP_sum"
   // Bindings whose loads, or stores, go through the macros of shaders/fused.glsl; none where negative.
   int fuse_in = -1, fuse_out = -1;
+
+  // Bit i: binding i is of BindingKind::texel.
+  uint32_t texel_bindings() const {
+    uint32_t bits = 0;
+    for (size_t i = 0; i < bindings.size(); ++i)
+      bits |= static_cast<uint32_t>(bindings[i].kind == BindingKind::texel) << i;
+    return bits;
+  }
 };
 
 // A kernel with everything that a launch needs, apart from the number of workgroups.

@@ -2,8 +2,12 @@
 #include <algorithm>
 
 #include "engine/graph/op.h"
+#include "engine/graph/plan.h"
 #include "engine/ops.h"
+#include "engine/ops/rows.h"
 #include "shaders/matmul.h"
+#include "shaders/matmul_dot.h"
+#include "shaders/matmul_shared.h"
 #include "shaders/sum_slices.h"
 
 namespace stithy {
@@ -88,85 +92,143 @@ Problem problem_of(const Node& n, Launch& launch) {
   return p;
 }
 
-// In which tiles a product is computed.
-struct Tile {
-  uint32_t local_size = 256, lanes = 1, lanes_n = 16, rows = 4, cols = 4;
-  int64_t target_groups = 256;  // fewer leave the device idle: k is cut
-
-  std::string label() const {
-    return cat("tile ", local_size / lanes_n * rows, "x", lanes_n * cols, " of ", rows, "x", cols,
-               lanes > 1 ? " shared" : "", target_groups > 1 ? " split" : "");
-  }
-  friend bool operator==(const Tile&, const Tile&) = default;
+// The kernels that can compute a product. A family of cooperative matrices will stand before `shared`.
+enum class Family : uint8_t {
+  plain,   // registers alone
+  texel,   // the same, operands read as texel buffers
+  shared,  // parts of the operands in shared memory
+  dot      // a workgroup an element, or a few
 };
 
-// The first is good without measuring, the last is the plain one.
-std::vector<Tile> tiles_of(const vk::DeviceInfo& device, const Problem& p) {
-  Tile plain;
-  plain.lanes_n = p.b.size <= 16 ? 4 : 16;
-  plain.local_size = std::min(256u, device.max_workgroup_invocations);
-  std::vector<Tile> tiles;
-  const auto add = [&](const Tile& tile) {
-    if (std::ranges::find(tiles, tile) == tiles.end()) tiles.push_back(tile);
-  };
-  if (device.is_cpu() && device.fixed_subgroup_size) {
-    plain.local_size = plain.lanes_n = device.subgroup_size;
-    plain.target_groups = 16;
-    Tile tile = plain;
-    tile.lanes = device.subgroup_size;
-    tile.rows = p.a.size == 1 ? 1 : p.a.size <= 4 ? 4 : p.a.size <= 8 ? 8 : 16;
-    tile.cols = p.b.size <= tile.lanes                                               ? 1
-                : divide_up(p.b.size, 8 * tile.lanes) * divide_up(p.a.size, 16) >= 8 ? 8
-                                                                                     : 4;
-    add(tile);
-    // Larger ones compile for many seconds on some CPU drivers.
-    for (const auto& [rows, cols] : {std::pair{8u, 4u}, {8u, 8u}, {16u, 4u}, {16u, 8u}})
-      if (rows < 2 * p.a.size && (cols - 4) * tile.lanes < p.b.size) {
-        tile.rows = rows, tile.cols = cols;
-        add(tile);
-      }
-  } else {
-    add(plain);
-    for (const auto& [rows, cols] : {std::pair{4u, 8u}, {8u, 4u}, {8u, 8u}}) {
-      Tile tile = plain;
-      tile.rows = rows, tile.cols = cols;
-      add(tile);
-    }
+// One way to compute a product: by which kernel, in which tiles, in how many parts of k.
+struct Candidate {
+  Family family = Family::plain;
+  uint32_t local_size = 256, lanes = 1, lanes_n = 16, rows = 4, cols = 4, k_tile = 16;
+  int64_t target_groups = 256;  // fewer leave the device idle: k is cut
+
+  int64_t tile_m() const { return family == Family::dot ? rows : local_size / lanes_n * rows; }
+  int64_t tile_n() const { return family == Family::dot ? 1 : lanes_n * cols; }
+  int64_t groups(const Problem& p) const {
+    return divide_up(p.a.size, tile_m()) * divide_up(p.b.size, tile_n()) * p.batches;
   }
-  plain.target_groups = 1;
-  add(plain);
-  return tiles;
+  std::string label() const {
+    constexpr const char* kNames[] = {"registers ", "texels ", "shared memory ", "dot "};
+    return cat(kNames[static_cast<size_t>(family)], tile_m(), "x", tile_n(), " of ", rows, "x", cols,
+               lanes > 1 ? " broadcast" : "", target_groups > 1 ? " split" : "");
+  }
+  friend bool operator==(const Candidate&, const Candidate&) = default;
+};
+using Candidates = std::vector<Candidate>;
+
+void add(Candidates& candidates, const Candidate& candidate) {
+  if (std::ranges::find(candidates, candidate) == candidates.end()) candidates.push_back(candidate);
 }
 
-void launch_matmul(const Node& n, Launch& launch) {
-  const Problem p = problem_of(n, launch);
-  const int64_t count = n.out().shape.numel();
-  if (count == 0) return;
-  const std::vector<Tile> tiles = tiles_of(launch.device(), p);
-  Choice choice{.key = cat("f32 ", size_bucket(p.a.size), "x", size_bucket(p.k), "x", size_bucket(p.b.size),
-                           " batch ", size_bucket(p.batches), " read ", layout_of(p.a, 4, p.k),
-                           layout_of(p.b, 4, p.k), p.c_n == 1 ? "" : " transposed"),
-                .labels = {},
-                .plain = tiles.size() - 1};
-  for (const Tile& tile : tiles) choice.labels.push_back(tile.label());
-  const Tile tile = tiles[launch.choose(std::move(choice))];
-  const int64_t groups = divide_up(p.a.size, tile.local_size / tile.lanes_n * tile.rows) *
-                         divide_up(p.b.size, tile.lanes_n * tile.cols) * p.batches;
-  // A small product of long sums is cut along k; more slices than 64 or shorter ones than 256 do not pay.
-  int64_t slices = std::clamp<int64_t>(tile.target_groups / groups, 1, std::clamp<int64_t>(p.k / 256, 1, 64));
-  const int64_t k_chunk = divide_up(divide_up(std::max<int64_t>(p.k, 1), slices), 4) * 4;
-  slices = divide_up(std::max<int64_t>(p.k, 1), k_chunk);
+bool fits_texels(const vk::DeviceInfo& device, const Operand& o) {
+  const Value& value = o.storage.node->out(o.storage.output);
+  return device.texel_alignment <= kAlignment && storage_bytes(value) / 16 <= device.max_texel_elements;
+}
 
-  const Ref c = slices == 1 ? launch.out() : launch.scratch(static_cast<uint64_t>(slices * count) * 4);
-  shaders::matmul kernel{.a = p.a.storage, .b = p.b.storage, .c = c};
-  kernel.spec = {.local_size_x = tile.local_size,
-                 .LANES = tile.lanes,
-                 .LANES_N = tile.lanes_n,
-                 .ROWS = tile.rows,
-                 .COLS = tile.cols,
-                 .A_LAYOUT = layout_of(p.a, tile.rows, p.k),
-                 .B_LAYOUT = layout_of(p.b, tile.cols, p.k),
-                 .C_VEC4 = p.c_n == 1 && p.c_m % 4 == 0 && tile.cols % 4 == 0};
+// For CPU drivers: one subgroup a workgroup, no barriers.
+void add_cpu_candidates(Candidates& candidates, const vk::DeviceInfo& device, const Problem& p) {
+  // Single elements are no faster as texels.
+  const bool texels = layout_of(p.a, 4, p.k) && layout_of(p.b, 4, p.k) && fits_texels(device, p.a) &&
+                      fits_texels(device, p.b);
+  const uint32_t lanes = device.subgroup_size;
+  // Few blocks of up to `most` rows, all alike.
+  const auto rows_of = [&](int64_t most) {
+    const int64_t rows = divide_up(p.a.size, divide_up(p.a.size, most));
+    return u32(rows == 1 ? 1 : divide_up(rows, 4) * 4);
+  };
+  const auto offer = [&](int64_t most_rows, uint32_t cols, bool from_texels, bool broadcast) {
+    const uint32_t rows = rows_of(most_rows);
+    // The most columns that leave work for all cores.
+    while (cols > 4 && divide_up(p.b.size, cols * lanes) * divide_up(p.a.size, rows) < 8) cols /= 2;
+    add(candidates, {.family = from_texels && texels ? Family::texel : Family::plain,
+                     .local_size = lanes,
+                     .lanes = broadcast ? lanes : 1,
+                     .lanes_n = lanes,
+                     .rows = rows,
+                     .cols = p.b.size <= lanes ? 1 : cols,
+                     .target_groups = 16});
+  };
+  // Larger ones compile for many seconds on some CPU drivers.
+  const bool from_texels = device.fast_texels, broadcast = !device.slow_broadcast;
+  offer(16, broadcast ? 8 : 16, from_texels, broadcast);
+  offer(16, 8, from_texels, broadcast);
+  offer(16, 4, from_texels, broadcast);
+  offer(8, 8, from_texels, broadcast);
+  offer(16, 8, !from_texels, broadcast);
+  offer(16, 8, from_texels, !broadcast);
+}
+
+void add_gpu_candidates(Candidates& candidates, const vk::DeviceInfo& device, const Problem& p) {
+  struct Tile {
+    uint32_t local_size, rows, cols, k_tile;
+  };
+  // Neighbours along n are 16. The first that fills the device is taken, else the last that fits.
+  constexpr Tile kTiles[] = {{256, 8, 8, 8}, {128, 8, 4, 16}, {64, 4, 4, 16}};
+  constexpr int64_t kFill = 160;
+  Candidates tiles;
+  for (const Tile& t : kTiles) {
+    const Candidate candidate{.family = Family::shared,
+                              .local_size = t.local_size,
+                              .rows = t.rows,
+                              .cols = t.cols,
+                              .k_tile = t.k_tile};
+    const int64_t shared = (candidate.tile_m() + candidate.tile_n() + 8) * candidate.k_tile * 4;
+    if (t.local_size <= device.max_workgroup_invocations && shared <= device.shared_memory)
+      tiles.push_back(candidate);
+  }
+  const auto fills = [&](const Candidate& candidate) { return candidate.groups(p) >= kFill; };
+  const auto best = std::ranges::find_if(tiles, fills);
+  if (best != tiles.end())
+    std::rotate(tiles.begin(), best, best + 1);
+  else
+    std::ranges::reverse(tiles);
+  for (const Candidate& tile : tiles) add(candidates, tile);
+}
+
+// The first is good without measuring, the last is the plain one.
+Candidates candidates_of(const vk::DeviceInfo& device, const Problem& p) {
+  Candidate plain;
+  plain.lanes_n = p.b.size <= 16 ? 4 : 16;
+  plain.local_size = std::min(256u, device.max_workgroup_invocations);
+  const bool one_subgroup = device.is_cpu() && device.fixed_subgroup_size;
+  if (one_subgroup) plain.local_size = plain.lanes_n = device.subgroup_size;
+
+  Candidates candidates;
+  if (p.a.size <= 4) {
+    // Few rows: each column of b is read once, whatever the tile.
+    const uint32_t rows = p.a.size == 1 ? 1 : 4;
+    Candidate wide = plain;
+    wide.rows = rows;
+    wide.lanes_n = wide.local_size = one_subgroup ? device.subgroup_size : 64;
+    const Candidate dot{.family = Family::dot, .lanes_n = 1, .rows = rows, .cols = 1};
+    const bool along_k = p.a.k_stride == 1 && p.b.k_stride == 1;
+    if (along_k && !one_subgroup) add(candidates, dot);
+    if (!one_subgroup) add(candidates, wide);
+    if (one_subgroup) add_cpu_candidates(candidates, device, p);
+    if (along_k) add(candidates, dot);
+  } else if (one_subgroup) {
+    add_cpu_candidates(candidates, device, p);
+  } else {
+    add_gpu_candidates(candidates, device, p);
+  }
+  plain.target_groups = 1;
+  add(candidates, plain);
+  return candidates;
+}
+
+// The call of one of the families' kernels: their arguments, constants and push constants have the same
+// names.
+template <class Kernel>
+Kernel call_of(const Problem& p, const Candidate& candidate, int64_t k_chunk, Ref c) {
+  Kernel kernel{.a = p.a.storage, .b = p.b.storage, .c = c};
+  kernel.spec.local_size_x = candidate.local_size;
+  kernel.spec.ROWS = candidate.rows;
+  kernel.spec.A_LAYOUT = layout_of(p.a, candidate.rows, p.k);
+  kernel.spec.B_LAYOUT = layout_of(p.b, candidate.cols, p.k);
   kernel.push = {.m = u32(p.a.size),
                  .n = u32(p.b.size),
                  .k = u32(p.k),
@@ -185,7 +247,54 @@ void launch_matmul(const Node& n, Launch& launch) {
     kernel.push.a_batch[d] = u32(p.a.batch[d]);
     kernel.push.b_batch[d] = u32(p.b.batch[d]);
   }
-  launch(kernel, launch.grid(static_cast<uint64_t>(groups * slices)));
+  if constexpr (requires { kernel.spec.COLS; }) {
+    kernel.spec.LANES_N = candidate.lanes_n;
+    kernel.spec.COLS = candidate.cols;
+    kernel.spec.C_VEC4 = p.c_n == 1 && p.c_m % 4 == 0 && candidate.cols % 4 == 0;
+  }
+  if constexpr (requires { kernel.spec.LANES; }) kernel.spec.LANES = candidate.lanes;
+  if constexpr (requires { kernel.spec.K_TILE; }) {
+    kernel.spec.K_TILE = candidate.k_tile;
+    if (!kernel.spec.A_LAYOUT && p.a.k_stride == 1) kernel.spec.A_LAYOUT = 3;
+    if (!kernel.spec.B_LAYOUT && p.b.k_stride == 1) kernel.spec.B_LAYOUT = 3;
+  }
+  return kernel;
+}
+
+void launch_matmul(const Node& n, Launch& launch) {
+  const Problem p = problem_of(n, launch);
+  const int64_t count = n.out().shape.numel();
+  if (count == 0) return;
+  const Candidates candidates = candidates_of(launch.device(), p);
+  Choice choice{.key = cat("f32 ", size_bucket(p.a.size), "x", size_bucket(p.k), "x", size_bucket(p.b.size),
+                           " batch ", size_bucket(p.batches), " read ", layout_of(p.a, 4, p.k),
+                           layout_of(p.b, 4, p.k), p.c_n == 1 ? "" : " transposed"),
+                .labels = {},
+                .plain = candidates.size() - 1};
+  for (const Candidate& candidate : candidates) choice.labels.push_back(candidate.label());
+  const Candidate candidate = candidates[launch.choose(std::move(choice))];
+  // A small product of long sums is cut along k; more slices than 64 or shorter ones than 256 do not pay.
+  int64_t slices = std::clamp<int64_t>(candidate.target_groups / candidate.groups(p), 1,
+                                       std::clamp<int64_t>(p.k / 256, 1, 64));
+  const int64_t k_chunk = divide_up(divide_up(std::max<int64_t>(p.k, 1), slices), 4) * 4;
+  slices = divide_up(std::max<int64_t>(p.k, 1), k_chunk);
+  const Ref c = slices == 1 ? launch.out() : launch.scratch(static_cast<uint64_t>(slices * count) * 4);
+  const auto groups = static_cast<uint64_t>(candidate.groups(p) * slices);
+  switch (candidate.family) {
+    case Family::plain:
+      launch(call_of<shaders::matmul>(p, candidate, k_chunk, c), launch.grid(groups));
+      break;
+    case Family::texel:
+      launch(call_of<shaders::matmul_texel>(p, candidate, k_chunk, c), launch.grid(groups));
+      break;
+    case Family::shared:
+      launch(call_of<shaders::matmul_shared>(p, candidate, k_chunk, c), launch.grid(groups));
+      break;
+    case Family::dot:
+      launch_rows(launch, call_of<shaders::matmul_dot>(p, candidate, k_chunk, c), groups,
+                  static_cast<uint64_t>(k_chunk));
+      break;
+  }
   if (slices > 1) {
     shaders::sum_slices sum{.x = c, .y = launch.out()};
     sum.push = {.count = u32(count), .slices = u32(slices)};

@@ -8,6 +8,7 @@ namespace stithy::vk {
 Commands::State::~State() {
   if (!device || exiting()) return;
   const Device::State& s = *device->state_;
+  for (VkBufferView view : views) s.fn.DestroyBufferView(s.device, view, nullptr);
   for (VkDescriptorPool pool : descriptor_pools) s.fn.DestroyDescriptorPool(s.device, pool, nullptr);
   if (pool) s.fn.DestroyCommandPool(s.device, pool, nullptr);
 }
@@ -53,11 +54,12 @@ void Commands::dispatch(const Pipeline& pipeline, std::span<const Binding> bindi
   if (c.sets_left == 0 || c.descriptors_left < count) {
     c.sets_left = kSetsPerPool[c.descriptor_pools.empty() ? 0 : 1];
     c.descriptors_left = std::max(c.sets_left * kDescriptorsPerSet, count);
-    const VkDescriptorPoolSize size{VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, c.descriptors_left};
+    const VkDescriptorPoolSize sizes[] = {{VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, c.descriptors_left},
+                                          {VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER, c.descriptors_left}};
     VkDescriptorPoolCreateInfo create{VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO};
     create.maxSets = c.sets_left;
-    create.poolSizeCount = 1;
-    create.pPoolSizes = &size;
+    create.poolSizeCount = 2;
+    create.pPoolSizes = sizes;
     c.descriptor_pools.push_back(VK_NULL_HANDLE);
     check(s.fn.CreateDescriptorPool(s.device, &create, nullptr, &c.descriptor_pools.back()),
           "vkCreateDescriptorPool");
@@ -71,6 +73,7 @@ void Commands::dispatch(const Pipeline& pipeline, std::span<const Binding> bindi
   VkDescriptorSet set;
   check(s.fn.AllocateDescriptorSets(s.device, &allocate, &set), "vkAllocateDescriptorSets");
   std::vector<VkDescriptorBufferInfo> infos(count);
+  std::vector<VkBufferView> views(count);
   std::vector<VkWriteDescriptorSet> writes(count);
   for (uint32_t i = 0; i < count; ++i) {
     infos[i] = {bindings[i].buffer->handles_->buffer, bindings[i].offset, bindings[i].bytes};
@@ -78,8 +81,19 @@ void Commands::dispatch(const Pipeline& pipeline, std::span<const Binding> bindi
     writes[i].dstSet = set;
     writes[i].dstBinding = i;
     writes[i].descriptorCount = 1;
-    writes[i].descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER;
+    writes[i].descriptorType = descriptor_type(pipeline.texel_bindings, i);
     writes[i].pBufferInfo = &infos[i];
+    if (writes[i].descriptorType == VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER) {
+      constexpr uint64_t kTexel = 4 * sizeof(float);
+      VkBufferViewCreateInfo create{VK_STRUCTURE_TYPE_BUFFER_VIEW_CREATE_INFO};
+      create.buffer = infos[i].buffer;
+      create.format = VK_FORMAT_R32G32B32A32_SFLOAT;
+      create.offset = bindings[i].offset;
+      create.range = bindings[i].bytes / kTexel * kTexel;
+      check(s.fn.CreateBufferView(s.device, &create, nullptr, &views[i]), "vkCreateBufferView");
+      c.views.push_back(views[i]);
+      writes[i].pTexelBufferView = &views[i];
+    }
   }
   s.fn.UpdateDescriptorSets(s.device, count, writes.data(), 0, nullptr);
   s.fn.CmdBindPipeline(c.buffer, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline.handle);

@@ -147,6 +147,8 @@ DeviceInfo describe(VkPhysicalDevice device) {
   std::copy_n(limits.maxComputeWorkGroupSize, 3, info.max_workgroup_size.begin());
   std::copy_n(limits.maxComputeWorkGroupCount, 3, info.max_groups.begin());
   info.storage_alignment = static_cast<uint32_t>(limits.minStorageBufferOffsetAlignment);
+  info.max_texel_elements = limits.maxTexelBufferElements;
+  info.texel_alignment = static_cast<uint32_t>(limits.minTexelBufferOffsetAlignment);
   info.timestamp_period_ns = limits.timestampPeriod;
   for (uint32_t i = 0; i < memory.memoryProperties.memoryHeapCount; ++i)
     if (memory.memoryProperties.memoryHeaps[i].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT)
@@ -161,6 +163,9 @@ DeviceInfo describe(VkPhysicalDevice device) {
   info.cooperative_matrix = extensions.contains("VK_KHR_cooperative_matrix");
   info.executable_properties = tells_executables && executables.pipelineExecutableInfo;
   info.performance_query = extensions.contains(VK_KHR_PERFORMANCE_QUERY_EXTENSION_NAME);
+  const uint32_t lavapipe = v12.driverID == VK_DRIVER_ID_MESA_LLVMPIPE ? mesa_release(info.driver_info) : 0;
+  info.fast_texels = lavapipe && lavapipe < kLavapipeFastStorageLoads;
+  info.slow_broadcast = lavapipe && lavapipe < kLavapipeFastBroadcast;
   info.unusable = why_unusable(info);
   return info;
 }

@@ -50,6 +50,7 @@ struct PipelineRequest {
   std::string_view name;            // for messages
   std::span<const uint32_t> spirv;  // must outlive the device: its address is the key
   uint32_t bindings = 0, push_bytes = 0;
+  uint32_t texel_bindings = 0;  // bit i: binding i is a uniform texel buffer of RGBA32F, not a storage buffer
   bool uses_subgroups = false;
   std::span<const uint32_t> spec_ids, spec_values;
 };

@@ -30,6 +30,7 @@ struct DeviceInfo {
   uint32_t max_workgroup_invocations = 0, shared_memory = 0, max_push_constants = 0, max_bindings = 0;
   std::array<uint32_t, 3> max_workgroup_size{}, max_groups{};
   uint32_t storage_alignment = 1;
+  uint32_t max_texel_elements = 0, texel_alignment = 1;  // of uniform texel buffers
   double timestamp_period_ns = 0;  // of one tick; a fraction, or without meaning, see timestamps()
   uint32_t timestamp_bits = 0;     // of a timestamp that hold a value; 0: the queue writes none
 
@@ -40,6 +41,10 @@ struct DeviceInfo {
   bool memory_budget = false, cooperative_matrix = false, executable_properties = false,
        performance_query = false;
   bool preserves_signed_zero_inf_nan = false;
+
+  // What quirks.h knows of the driver's speed: vec4 loads from uniform texel buffers beat those from storage
+  // buffers; subgroupBroadcast is slower than a load.
+  bool fast_texels = false, slow_broadcast = false;
 
   // Names device and driver, version and all: what is compiled or measured on one holds for no other.
   std::string cache_key() const;

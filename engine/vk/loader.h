@@ -37,6 +37,8 @@ namespace stithy::vk {
   X(WaitSemaphores)                   \
   X(CreateBuffer)                     \
   X(DestroyBuffer)                    \
+  X(CreateBufferView)                 \
+  X(DestroyBufferView)                \
   X(GetBufferMemoryRequirements)      \
   X(AllocateMemory)                   \
   X(FreeMemory)                       \

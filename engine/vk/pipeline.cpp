@@ -59,11 +59,11 @@ const Layout& Device::layout(const PipelineRequest& request) {
   if (request.bindings > info_.max_bindings)
     throw Error(std::string(request.name),
                 cat("binds ", request.bindings, " buffers, the device allows ", info_.max_bindings));
-  Layout& layout = s.layouts[{request.bindings, request.push_bytes}];
+  Layout& layout = s.layouts[{request.bindings, request.texel_bindings, request.push_bytes}];
   if (layout.pipeline) return layout;
   std::vector<VkDescriptorSetLayoutBinding> bindings(request.bindings);
   for (uint32_t i = 0; i < request.bindings; ++i)
-    bindings[i] = {i, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 1, VK_SHADER_STAGE_COMPUTE_BIT, nullptr};
+    bindings[i] = {i, descriptor_type(request.texel_bindings, i), 1, VK_SHADER_STAGE_COMPUTE_BIT, nullptr};
   VkDescriptorSetLayoutCreateInfo set{VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO};
   set.bindingCount = request.bindings;
   set.pBindings = bindings.data();
@@ -122,7 +122,8 @@ std::vector<const Pipeline*> Device::pipelines(std::span<const PipelineRequest> 
     const std::lock_guard lock(s.mutex);
     for (Missing& one : missing) {
       if (!one.pipeline) continue;
-      const Pipeline pipeline{one.pipeline, one.layout, one.request->bindings, one.request->push_bytes};
+      const Pipeline pipeline{one.pipeline, one.layout, one.request->bindings, one.request->push_bytes,
+                              one.request->texel_bindings};
       // Another thread may have been first.
       if (!s.pipelines.emplace(key_of(*one.request), pipeline).second)
         s.fn.DestroyPipeline(s.device, one.pipeline, nullptr);

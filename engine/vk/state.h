@@ -19,7 +19,7 @@ struct Layout {
 struct Pipeline {
   VkPipeline handle = VK_NULL_HANDLE;
   Layout layout;
-  uint32_t bindings = 0, push_bytes = 0;
+  uint32_t bindings = 0, push_bytes = 0, texel_bindings = 0;
 };
 
 struct Buffer::Handles {
@@ -38,7 +38,7 @@ struct Device::State {
   bool keeps_statistics = false;
   size_t cached_bytes = 0;  // of its data when it was read or saved last
   VkPhysicalDeviceMemoryProperties memory{};
-  std::map<std::pair<uint32_t, uint32_t>, Layout> layouts;  // by bindings and push-constant bytes
+  std::map<std::array<uint32_t, 3>, Layout> layouts;  // by bindings, texel bindings and push-constant bytes
   std::map<std::pair<const uint32_t*, std::vector<uint32_t>>, Pipeline> pipelines;
   std::mutex mutex;
 };
@@ -48,12 +48,18 @@ struct Commands::State {
   VkCommandPool pool = VK_NULL_HANDLE;
   VkCommandBuffer buffer = VK_NULL_HANDLE;
   std::vector<VkDescriptorPool> descriptor_pools;
+  std::vector<VkBufferView> views;
   uint32_t sets_left = 0, descriptors_left = 0;
   ~State();
 };
 
 // Bytes from "512M"; none when the text is not a size.
 std::optional<uint64_t> parse_size(const char* text);
+
+inline VkDescriptorType descriptor_type(uint32_t texel_bindings, uint32_t binding) {
+  return texel_bindings >> binding & 1 ? VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER
+                                       : VK_DESCRIPTOR_TYPE_STORAGE_BUFFER;
+}
 
 // Set when the process ends: layers and drivers may already be gone, so nothing is destroyed any more.
 bool exiting();

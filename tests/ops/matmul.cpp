@@ -102,6 +102,8 @@ const bool kMatmulRow =
                        transposed_case("a^T b^T, aligned", {20, 36}, {44, 20}, true, true),
                        transposed_case("a b^T, odd", {5, 7}, {9, 7}, false, true),
                        transposed_case("a^T b, odd", {7, 5}, {7, 9}, true, false),
+                       transposed_case("few rows, both along k", {3, 261}, {9, 261}, false, true),
+                       transposed_case("few rows, both aligned along k", {2, 264}, {9, 264}, false, true),
                        product_case("batch", {3, 5, 7}, {3, 7, 4}, true),
                        product_case("batch against one matrix", {3, 2, 5, 7}, {7, 4}, true),
                        product_case("one matrix against a batch", {5, 7}, {3, 7, 4}),

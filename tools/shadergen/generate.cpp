@@ -126,7 +126,7 @@ void write_tables(std::ostream& out, size_t index, const Kernel& kernel) {
         << (binding.access == Access::read    ? "read"
             : binding.access == Access::write ? "write"
                                               : "read_write")
-        << "}";
+        << (binding.kind == BindingKind::texel ? ", BindingKind::texel}" : "}");
   });
   write_table(out, "uint32_t", cat("kSpecIds", index), facts.spec,
               [&](const SpecConstant& s) { out << s.id; });

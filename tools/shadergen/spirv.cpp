@@ -21,6 +21,7 @@ enum Op : uint32_t {
   kOpTypeBool = 20,
   kOpTypeInt = 21,
   kOpTypeFloat = 22,
+  kOpTypeImage = 25,
   kOpTypeArray = 28,
   kOpTypeRuntimeArray = 29,
   kOpTypeStruct = 30,
@@ -49,6 +50,7 @@ enum Decoration : uint32_t {
 enum StorageClass : uint32_t { kUniformConstant = 0, kUniform = 2, kPushConstant = 9, kStorageBuffer = 12 };
 constexpr uint32_t kMagic = 0x07230203, kGLCompute = 5, kLocalSize = 17, kLocalSizeId = 38,
                    kWorkgroupSize = 25;
+constexpr uint32_t kDimBuffer = 5, kSampled = 1;
 constexpr uint32_t kMaxPushBytes = 128;  // the least that every Vulkan device has
 
 std::string capability_name(uint32_t capability) {
@@ -61,6 +63,7 @@ std::string capability_name(uint32_t capability) {
       {12, "Int64Atomics"},
       {22, "Int16"},
       {39, "Int8"},
+      {46, "SampledBuffer"},
       {61, "GroupNonUniform"},
       {62, "GroupNonUniformVote"},
       {63, "GroupNonUniformArithmetic"},
@@ -201,6 +204,7 @@ class Reader {
       case kOpTypeBool:
       case kOpTypeInt:
       case kOpTypeFloat:
+      case kOpTypeImage:
       case kOpTypeArray:
       case kOpTypeRuntimeArray:
       case kOpTypeStruct:
@@ -357,10 +361,16 @@ class Reflection {
       case kPushConstant: read_push(pointee(variable)); break;
       case kUniform:
       case kUniformConstant: {
-        const uint32_t block = pointee(variable);
-        const std::string label = name(variable.id).empty() ? name(block) : name(variable.id);
-        fail(cat(label, " is no storage buffer"),
-             "kernels take storage buffers and push constants only: buffer blocks, no uniforms or images");
+        const uint32_t id = pointee(variable);
+        const std::string label = name(variable.id).empty() ? name(id) : name(variable.id);
+        if (is_texel_buffer(id)) {
+          bind(variable, label, label, Access::read, BindingKind::texel);
+          break;
+        }
+        fail(
+            cat(label, " is no storage buffer"),
+            "kernels take storage buffers, texel buffers of floats and push constants only: buffer blocks or "
+            "textureBuffer, no other uniforms or images");
       }
     }
   }
@@ -377,12 +387,6 @@ class Reflection {
     const std::string label = name(variable.id).empty() ? name(block) : name(variable.id);
     if (structure.op != kOpTypeStruct) fail(cat("buffer ", label, " is an array of blocks: bind one buffer"));
     if (structure.operands.empty()) fail(cat("buffer ", label, " has no members"));
-    const std::optional<uint32_t> number = decoration(variable.id, kBinding);
-    if (!number) fail(cat("buffer ", label, " has no binding"));
-    if (decoration(variable.id, kDescriptorSet).value_or(0) != 0) {
-      fail(cat("buffer ", label, " is in descriptor set ", *decoration(variable.id, kDescriptorSet),
-               "; kernels have set 0 only"));
-    }
     const bool reads = !everywhere(variable.id, block, structure, kNonReadable);
     const bool writes = !everywhere(variable.id, block, structure, kNonWritable);
     if (!reads && !writes) fail(cat("buffer ", label, " is both readonly and writeonly"));
@@ -390,11 +394,32 @@ class Reflection {
 
     const std::string text = member_name(block, 0);
     if (text.empty()) fail(cat("the first member of buffer ", label, " has no name"));
-    auto [place, fresh] = bindings_.try_emplace(*number, Binding{text, static_cast<Access>(access)});
+    bind(variable, label, text, static_cast<Access>(access), BindingKind::storage);
+  }
+
+  // Several declarations may share a binding; the shortest name is the binding's.
+  void bind(const Variable& variable, const std::string& label, const std::string& text, Access access,
+            BindingKind kind) {
+    const std::optional<uint32_t> number = decoration(variable.id, kBinding);
+    if (!number) fail(cat("buffer ", label, " has no binding"));
+    if (decoration(variable.id, kDescriptorSet).value_or(0) != 0) {
+      fail(cat("buffer ", label, " is in descriptor set ", *decoration(variable.id, kDescriptorSet),
+               "; kernels have set 0 only"));
+    }
+    auto [place, fresh] = bindings_.try_emplace(*number, Binding{text, access, kind});
     if (fresh) return;
     Binding& first = place->second;
+    if (first.kind != kind) fail(cat("binding ", *number, " is both a storage and a texel buffer"));
     if (text.size() < first.name.size()) first.name = text;
-    first.access = static_cast<Access>(static_cast<int>(first.access) | access);
+    first.access = static_cast<Access>(static_cast<int>(first.access) | static_cast<int>(access));
+  }
+
+  bool is_texel_buffer(uint32_t id) const {
+    auto found = m_.types.find(id);
+    if (found == m_.types.end() || found->second.op != kOpTypeImage) return false;
+    const Type& image = found->second;
+    return scalar(operand(image, 0)) == Scalar::float32 && operand(image, 1) == kDimBuffer &&
+           operand(image, 5) == kSampled;
   }
 
   bool everywhere(uint32_t variable, uint32_t block, const Type& structure, uint32_t which) const {
@@ -468,8 +493,11 @@ class Reflection {
   Facts facts_;
 };
 
-const char* access_name(Access access) {
-  return access == Access::read ? "readonly" : access == Access::write ? "writeonly" : "read and written";
+const char* access_name(const Binding& binding) {
+  if (binding.kind == BindingKind::texel) return "texel buffer";
+  return binding.access == Access::read    ? "readonly"
+         : binding.access == Access::write ? "writeonly"
+                                           : "read and written";
 }
 
 }  // namespace
@@ -485,8 +513,8 @@ std::string difference(const Facts& a, const Facts& b) {
   }
   for (size_t i = 0; i < a.bindings.size(); ++i) {
     if (a.bindings[i] == b.bindings[i]) continue;
-    return cat("its binding ", i, " is ", b.bindings[i].name, " (", access_name(b.bindings[i].access),
-               "), not ", a.bindings[i].name, " (", access_name(a.bindings[i].access), ")");
+    return cat("its binding ", i, " is ", b.bindings[i].name, " (", access_name(b.bindings[i]), "), not ",
+               a.bindings[i].name, " (", access_name(a.bindings[i]), ")");
   }
   if (a.push != b.push) return "its push constants differ";
   if (a.spec != b.spec) return "its specialization constants differ";

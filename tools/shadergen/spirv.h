@@ -15,10 +15,11 @@ namespace stithy::shadergen {
 
 enum class Scalar : uint8_t { uint32, int32, float32, boolean };
 
-// A storage buffer; its binding number is its place in Facts::bindings.
+// A buffer; its binding number is its place in Facts::bindings.
 struct Binding {
   std::string name;
   Access access = Access::read_write;
+  BindingKind kind = BindingKind::storage;
   bool operator==(const Binding&) const = default;
 };
 
@@ -47,9 +48,10 @@ struct Facts {
 };
 
 // The facts of a module with one GLCompute entry point. `shader` names it in errors. Throws Error for a
-// malformed module and for an interface that the engine cannot bind: anything but storage buffers in set 0
-// with bindings 0, 1, ... n-1, push constants other than 4-byte scalars and arrays of them in the C++ layout,
-// over 128 bytes of them, specialization constants without a name or not of 4 bytes.
+// malformed module and for an interface that the engine cannot bind: anything but storage buffers and
+// texel buffers of floats (textureBuffer) in set 0 with bindings 0, 1, ... n-1, push constants other than
+// 4-byte scalars and arrays of them in the C++ layout, over 128 bytes of them, specialization constants
+// without a name or not of 4 bytes.
 Facts reflect(std::string_view shader, std::span<const uint32_t> words);
 
 // The first difference between two interfaces (capabilities aside), in words; empty if there is none.
