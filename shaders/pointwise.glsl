@@ -92,21 +92,35 @@ float op_hardswish_grad(float x, float dy) {
 float op_hardsigmoid(float x) { return is_nan(x) ? x : clamp(x + 3.0, 0.0, 6.0) * (1.0 / 6.0); }
 float op_hardsigmoid_grad(float x, float dy) { return abs(x) < 3.0 ? dy * (1.0 / 6.0) : 0.0; }
 
-float op_add(float a, float b) { return a + b; }
-float op_sub(float a, float b) { return a - b; }
-float op_mul(float a, float b) { return a * b; }
-float op_div(float a, float b) { return a / b; }
+// Precise, and with a look at NaN where both sides may be one value: in a fused kernel compilers would else take
+// x - x and x * 0 for 0, and x == x for true, and hide a NaN.
+float op_add(float a, float b) {
+  precise const float y = a + b;
+  return y;
+}
+float op_sub(float a, float b) {
+  precise const float y = a - b;
+  return y;
+}
+float op_mul(float a, float b) {
+  precise const float y = a * b;
+  return y;
+}
+float op_div(float a, float b) {
+  precise const float y = a / b;
+  return y;
+}
 float op_minimum(float a, float b) { return is_nan(a) ? a : is_nan(b) ? b : min(a, b); }
 float op_maximum(float a, float b) { return is_nan(a) ? a : is_nan(b) ? b : max(a, b); }
 float op_pow(float a, float b) { return pow_(a, b); }
 // How much of the gradient of maximum(a, b) belongs to a: half where they are equal.
 float op_larger_share(float a, float b) { return a > b ? 1.0 : a == b ? 0.5 : 0.0; }
-bool op_equal(float a, float b) { return a == b; }
-bool op_not_equal(float a, float b) { return !(a == b); }
+bool op_equal(float a, float b) { return a == b && !is_nan(a); }
+bool op_not_equal(float a, float b) { return !(a == b) || is_nan(a); }
 bool op_less(float a, float b) { return a < b; }
-bool op_less_equal(float a, float b) { return a <= b; }
+bool op_less_equal(float a, float b) { return a <= b && !is_nan(a); }
 bool op_greater(float a, float b) { return a > b; }
-bool op_greater_equal(float a, float b) { return a >= b; }
+bool op_greater_equal(float a, float b) { return a >= b && !is_nan(a); }
 bool op_logical_and(bool a, bool b) { return a && b; }
 bool op_logical_or(bool a, bool b) { return a || b; }
 

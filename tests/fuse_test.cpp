@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <limits>
 
 #include "engine/core/error.h"
 #include "engine/core/rng.h"
@@ -181,6 +182,26 @@ TEST_CASE("random graphs give the same numbers fused and not") {
     fetches.insert(fetches.end(), {loss, values.back(), values[5], neg(x), neg(row)});
     run_both(fetches, {{x, &xs}, {row, &rows}}, 2e-5);
   }
+}
+
+TEST_CASE("a fused kernel hides no NaN") {
+  const Tensor x = input("x", {4});
+  Array xs({4}, DType::f32);
+  xs.set(0, std::nan(""));
+  xs.set(1, std::numeric_limits<double>::infinity());
+  const Tensor y = x * 1.0f;
+  Program program(
+      {y - y, y * 0.0f, y / y, cast(equal(y, y), DType::f32) + 1.0f,
+       cast(logical_or(not_equal(y, y), logical_not(logical_and(less_equal(y, y), greater_equal(y, y)))),
+            DType::f32)});
+  CHECK(program.plan().dispatches.size() == 1);
+  const Feed feed{x, &xs};
+  program.submit({&feed, 1});
+  for (size_t fetch = 0; fetch < 3; ++fetch)
+    for (int64_t i = 0; i < 2; ++i) CHECK_MESSAGE(std::isnan(program.read(fetch).at(i)), fetch, " ", i, " ", program.read(fetch).at(i));
+  CHECK(program.read(3).at(0) == 1);
+  CHECK(program.read(4).at(0) == 1);
+  for (int64_t i = 1; i < 4; ++i) CHECK(program.read(3).at(i) == 2);
 }
 
 TEST_CASE("text that is no GLSL is an error that says so") {

@@ -36,7 +36,7 @@ std::vector<vk::DeviceInfo> other_devices() {
   return {cpu, gpu, rich, varying};
 }
 
-// tests/pieces.sh makes bindings so small that most rows' tensors are cut into pieces, or refused.
+// tests/small_bindings.sh makes bindings so small that most rows' tensors are cut into pieces, or refused.
 bool small_bindings() {
   const char* pretend = std::getenv("STITHY_PRETEND");
   return pretend && std::string_view(pretend).find("range:") != std::string_view::npos;

@@ -11,6 +11,7 @@
 #include "engine/core/error.h"
 #include "engine/graph/autograd.h"
 #include "engine/graph/device.h"
+#include "engine/graph/op.h"
 #include "engine/graph/program.h"
 #include "engine/ops.h"
 #include "nn/layers.h"
@@ -269,7 +270,7 @@ TEST_SUITE("optimizer") {
     CHECK(trainer.plan(batch).new_variable_bytes > 0);
   }
 
-  TEST_CASE("packed gradients take the memory of the gradients, and their padding") {
+  TEST_CASE("packed gradients take the memory of the gradients, not that of a copy") {
     nn::Sequential model(nn::Linear(20, 30), nn::Tanh(), nn::Linear(30, 3));
     const Tensor x = input("x", {64, 20}), y = input("y", {64, 3});
     std::vector<Tensor> parameters;
@@ -277,7 +278,11 @@ TEST_SUITE("optimizer") {
     const std::vector<Tensor> dws = gradients(nn::Mse{}(model(x), y), parameters);
     const Plan apart = make_plan(dws, {}, {}, default_device_info());
     const Plan packed = make_plan({pack(dws)}, {}, {}, default_device_info());
-    CHECK(packed.arena_bytes <= apart.arena_bytes + 256 * dws.size());
+    // The whole is alive from its first piece on, so it takes more than pieces apart, but less than a copy
+    // would.
+    uint64_t copied = 0;
+    for (const Tensor& dw : dws) copied += aligned(static_cast<uint64_t>(dw.numel()) * 4);
+    CHECK(packed.arena_bytes < apart.arena_bytes + copied);
   }
 
   TEST_CASE("the plan of a training step is what the trainer allocates") {
@@ -343,12 +348,12 @@ TEST_SUITE("optimizer") {
     const std::string path = folder / "state.safetensors";
     trainer.step({kX, kY});
     trainer.save(path);
-    nn::TensorFile file = nn::read_safetensors(path);
+    TensorFile file = read_safetensors(path);
     CHECK(file.tensors.at("accumulated.weight").shape() == Shape{1, 3});
     CHECK(file.tensors.at("accumulated.bias").at(0) != 0);
     file.tensors.at("optimizer.weight.m") = Array({1, 3}, {1, 2, 3});
     file.tensors.at("accumulated.bias") = Array({1}, {7});
-    nn::write_safetensors(path, file);
+    write_safetensors(path, file);
     trainer.load(path);
     CHECK(same_bytes(trainer.optimizer().state()[1].variable.value(), Array({1, 3}, {1, 2, 3})));
     trainer.step({kX, kY});

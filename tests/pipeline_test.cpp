@@ -17,17 +17,6 @@ using namespace stithy;
 
 namespace {
 
-vk::PipelineRequest request_of(const KernelInfo& kernel, std::span<const uint32_t> spec) {
-  return {kernel.name,
-          kernel.spirv,
-          static_cast<uint32_t>(kernel.bindings.size()),
-          kernel.push_bytes,
-          kernel.texel_bindings(),
-          false,
-          kernel.spec_ids,
-          spec};
-}
-
 // Some compiled pipelines of `device`, each with a workgroup size of its own.
 constexpr std::array<uint32_t, 6> kSizes = {1, 2, 4, 8, 16, 32};
 std::vector<const vk::Pipeline*> compile(vk::Device& device) {

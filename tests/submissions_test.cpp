@@ -90,6 +90,7 @@ TEST_SUITE("submissions") {
     const Array values = numbers({64, 48});
     const Feed feed{x, &values};
     ProgramOptions options;
+    options.fuse = false;
     Program whole({y, loss}, {}, options);
     options.submission_seconds = 1e-12;
     Program cut({y, loss}, {}, options);

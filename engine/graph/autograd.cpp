@@ -51,8 +51,12 @@ std::vector<Tensor> node_gradients(const Node& node, const std::vector<Tensor>& 
   for (size_t o = 0; o < ys.size(); ++o) {
     if (!dys[o].defined()) continue;
     const std::vector<Tensor> parts = differentiate(ys[o], node.inputs, Unreached::zero, dys[o], true);
+    // What an input that is there twice gets, stands in its first place: it is for both.
     for (size_t i = 0; i < dxs.size(); ++i)
-      if (needed[i]) dxs[i] = dxs[i].defined() ? provided.add(dxs[i], parts[i]) : parts[i];
+      if (needed[i] &&
+          std::find(node.inputs.begin(), node.inputs.end(), node.inputs[i]) - node.inputs.begin() ==
+              static_cast<std::ptrdiff_t>(i))
+        dxs[i] = dxs[i].defined() ? provided.add(dxs[i], parts[i]) : parts[i];
   }
   return dxs;
 }

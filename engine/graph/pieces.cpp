@@ -63,11 +63,35 @@ class Cutter {
     for (const Tensor& x : node_.inputs) inputs.push_back({x.node()->out(x.output())});
     for (const Value& y : node_.outputs) outputs.push_back({y, true});
     if (rule_ && !inputs.empty() && rule_(node_, 0, 0) == kSelf) return {};
+    if (rule_ == cut_by_element) merge(inputs, outputs, 0);
+    if (rule_ == cut_by_row) merge(inputs, outputs, 1);
     cut(inputs, outputs, 0);
     return std::move(pieces_);
   }
 
  private:
+  // Makes neighbouring axes one where all tensors allow it, but for the last `apart` ones: more places to
+  // cut.
+  void merge(std::vector<Part>& inputs, std::vector<Part>& outputs, int apart) const {
+    const Shape shape = outputs[0].value.shape;
+    std::vector<Value*> alike;
+    for (auto* parts : {&inputs, &outputs})
+      for (Part& part : *parts)
+        if (part.value.shape == shape) alike.push_back(&part.value);
+    for (int d = shape.rank() - apart - 2; d >= 0; --d) {
+      const bool one_step = std::all_of(alike.begin(), alike.end(), [&](const Value* v) {
+        return v->strides[d] == v->strides[d + 1] * v->shape[d + 1];
+      });
+      if (!one_step) continue;
+      for (Value* v : alike) {
+        v->shape[d] *= v->shape[d + 1];
+        v->strides[d] = v->strides[d + 1];
+        v->shape.erase(d + 1);
+        v->strides.erase(d + 1);
+      }
+    }
+  }
+
   // First byte and size of a binding that holds the part.
   std::pair<uint64_t, uint64_t> binding(const Part& part) const {
     const uint64_t whole = bytes_of(part.value);
@@ -103,7 +127,7 @@ class Cutter {
     if (all_fit(inputs, outputs)) return add(inputs, outputs);
     const Shape& shape = outputs[0].value.shape;
     while (axis < shape.rank() && shape[axis] == 1) ++axis;
-    if (axis >= shape.rank() || !rule_) refuse(inputs, outputs);
+    if (axis >= shape.rank() - (rule_ == cut_by_row) || !rule_) refuse(inputs, outputs);
     const int64_t extent = shape[axis];
 
     std::vector<int> axes;
@@ -197,6 +221,8 @@ int cut_by_element(const Node& node, int input, int axis) {
   const Shape& shape = node.in(input).shape();
   return shape == node.out().shape ? axis : shape.numel() == 1 ? kWhole : kNever;
 }
+
+int cut_by_row(const Node& node, int input, int axis) { return cut_by_element(node, input, axis); }
 
 bool beyond_binding(const Tensor& x, const vk::DeviceInfo& device) {
   return bytes_of(x.node()->out(x.output())) > device.max_storage_buffer_range;

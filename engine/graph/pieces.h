@@ -22,6 +22,8 @@ inline constexpr int kWhole = -1, kNever = -2, kSelf = -3;
 bool define_cut(Cut cut, std::initializer_list<std::string_view> ops);
 // For a Cut: elements depend on elements at the same place; scalars are for all. So are pointwise ops cut.
 int cut_by_element(const Node& node, int input, int axis);
+// The same, but the last axis is never cut: rows depend on themselves alone.
+int cut_by_row(const Node& node, int input, int axis);
 // For a Cut: an op whose launch makes all windows itself.
 inline int launch_makes_windows(const Node&, int, int) { return kSelf; }
 

@@ -154,8 +154,12 @@ void add_cpu_candidates(Candidates& candidates, const vk::DeviceInfo& device, co
   };
   // Larger ones compile for many seconds on some CPU drivers.
   const bool from_texels = device.fast_texels, broadcast = !device.slow_broadcast;
-  offer(16, broadcast ? 8 : 16, from_texels, broadcast);
+  // Sixteen columns pay where there are no broadcasts, and the product runs longer than it compiles.
+  const bool large =
+      2.0 * static_cast<double>(p.a.size * p.b.size * p.batches) * static_cast<double>(p.k) > 1e8;
+  if (large && !broadcast) offer(16, 16, from_texels, broadcast);
   offer(16, 8, from_texels, broadcast);
+  if (!broadcast) offer(16, 16, from_texels, broadcast);
   offer(16, 4, from_texels, broadcast);
   offer(8, 8, from_texels, broadcast);
   offer(16, 8, !from_texels, broadcast);

@@ -6,11 +6,6 @@
 namespace stithy {
 namespace {
 
-// Rows, along the last axis, depend on themselves alone.
-int by_row(const Node& n, int input, int axis) {
-  return axis + 1 < n.out().shape.rank() ? cut_by_element(n, input, axis) : kNever;
-}
-
 // Inputs: logits, targets, class weights where there are any, lse, dy, divisor.
 int cross_entropy_backward(const Node& n, int input, int axis) {
   const Shape &out = n.out().shape, &shape = n.in(input).shape();
@@ -23,7 +18,7 @@ int cross_entropy_backward(const Node& n, int input, int axis) {
 [[maybe_unused]] const bool kDefined =
     define_cut(cut_by_element, {"assign", "sgd_update", "adam_update", "nadam_update", "rmsprop_update",
                                 "adagrad_update", "lion_update"}) &&
-    define_cut(by_row, {"softmax", "softmax_backward", "log_softmax", "log_softmax_backward"}) &&
+    define_cut(cut_by_row, {"softmax", "softmax_backward", "log_softmax", "log_softmax_backward"}) &&
     define_cut(cross_entropy_backward, {"cross_entropy_backward"});
 
 }  // namespace

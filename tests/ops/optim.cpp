@@ -217,7 +217,8 @@ const bool kAccumulateRow =
                               for (int64_t i = 0; i < 35; ++i) y[i] += 0.25 * static_cast<double>(i);
                               return std::vector{y};
                             },
-                        .gradient = false}}});
+                        .gradient = false,
+                        .strided = false}}});
 const bool kAssignRow =
     add_row({.op = "assign",
              .cases = {assign_case("f32", {5, 7}, DType::f32), assign_case("i32", {9}, DType::i32),
