@@ -121,10 +121,65 @@ Array magnitudes_of(Array array) {
   return array;
 }
 
+// Ends the process when a kernel takes too long to compile and run: nothing else ends one that hangs.
+class Watchdog {
+ public:
+  explicit Watchdog(double seconds) : seconds_(seconds), thread_([this] { run(); }) {}
+  ~Watchdog() {
+    set([this] { ended_ = true; });
+    thread_.join();
+  }
+  Watchdog(const Watchdog&) = delete;
+
+  void watch(const std::string& what) {
+    set([&] { what_ = what, began_ = Clock::now(); });
+  }
+  // Something ended in time.
+  void beat() {
+    set([this] { began_ = Clock::now(); });
+  }
+  void rest() {
+    set([this] { what_.clear(); });
+  }
+
+ private:
+  void set(const std::function<void()>& change) {
+    {
+      const std::lock_guard lock(mutex_);
+      change();
+    }
+    changed_.notify_one();
+  }
+  void run() {
+    std::unique_lock lock(mutex_);
+    while (!ended_) {
+      if (what_.empty()) {
+        changed_.wait(lock);
+      } else if (seconds_since(began_) < seconds_) {
+        changed_.wait_for(lock, std::chrono::duration<double>(seconds_ - seconds_since(began_)));
+      } else {
+        std::fprintf(stderr,
+                     "\ntune: %s did not end within %.0f s; it will not be tried again. The process ends "
+                     "here: start it once more.\n",
+                     what_.c_str(), seconds_);
+        std::_Exit(kHung);
+      }
+    }
+  }
+
+  const double seconds_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool ended_ = false;
+  std::string what_;  // empty: nothing is watched
+  Clock::time_point began_;
+  std::thread thread_;
+};
+
 // A problem with its inputs on the device.
 class Bench {
  public:
-  explicit Bench(const Problem& problem) : problem_(problem) {
+  Bench(const Problem& problem, Watchdog& watchdog) : problem_(problem), watchdog_(watchdog) {
     for (const Problem::Storage& storage : problem.storages) {
       arrays_.push_back(draw(storage, arrays_.size()));
       variables_.emplace_back(cat("tune.", variables_.size()), arrays_.back());
@@ -165,6 +220,7 @@ class Bench {
     std::vector<Array> results;
     for (size_t i = 0; i < fetches.size(); ++i) results.push_back(program.read(i));
     program.check_guards();
+    watchdog_.beat();
     if (magnitudes)
       for (size_t i = 0; i < variables_.size(); ++i) variables_[i].set(arrays_[i]);
     return results;
@@ -175,6 +231,13 @@ class Bench {
     std::vector<Tensor> updates;
     for (int i = 0; i < copies; ++i) updates.push_back(build());
     return Program({}, updates, options(choose));
+  }
+  double time_ms(Program& program, int copies) const {
+    const Clock::time_point begin = Clock::now();
+    program.submit();
+    program.wait();
+    watchdog_.beat();
+    return 1e3 * seconds_since(begin) / copies;
   }
 
  private:
@@ -188,20 +251,15 @@ class Bench {
     ProgramOptions options;
     options.name = cat("tuning ", problem_.op->name);
     options.choose = choose;
+    options.fuse = false;  // what is built into a kernel costs every candidate the same
     return options;
   }
 
   const Problem& problem_;
+  Watchdog& watchdog_;
   std::vector<Array> arrays_;
   std::vector<Variable> variables_;
 };
-
-double time_ms(Program& program, int copies) {
-  const Clock::time_point begin = Clock::now();
-  program.submit();
-  program.wait();
-  return 1e3 * seconds_since(begin) / copies;
-}
 
 // What the plain candidate computes, and how far from it another may be: two sums of n products in different
 // orders differ by no more than a small multiple of sqrt(n) u sum |a b|, u being half the machine epsilon,
@@ -241,36 +299,6 @@ struct Expected {
   }
 };
 
-// Ends the process when a try takes too long: nothing else ends a kernel that hangs.
-class Watchdog {
- public:
-  Watchdog(double seconds, const std::string& what)
-      : thread_([this, seconds, what] {
-          std::unique_lock lock(mutex_);
-          if (over_.wait_for(lock, std::chrono::duration<double>(seconds), [this] { return ended_; })) return;
-          std::fprintf(stderr,
-                       "\ntune: %s did not end within %.0f s; it will not be tried again. The process ends "
-                       "here: start it once more.\n",
-                       what.c_str(), seconds);
-          std::_Exit(kHung);
-        }) {}
-  ~Watchdog() {
-    {
-      const std::lock_guard lock(mutex_);
-      ended_ = true;
-    }
-    over_.notify_one();
-    thread_.join();
-  }
-  Watchdog(const Watchdog&) = delete;
-
- private:
-  std::mutex mutex_;
-  std::condition_variable over_;
-  bool ended_ = false;
-  std::thread thread_;
-};
-
 std::string ms_text(double ms) {
   char text[32];
   std::snprintf(text, sizeof text, ms < 0.1 ? "%.4f ms" : ms < 10 ? "%.3f ms" : "%.1f ms", ms);
@@ -291,6 +319,8 @@ struct Tuner::State {
     Program program;
   };
 
+  explicit State(TuneOptions o) : options(std::move(o)), watchdog(options.hang_seconds) {}
+
   TuneOptions options;
   TuneFile file{default_device_info()};
   TuneTable table;  // of the file, and what was tried since
@@ -299,6 +329,7 @@ struct Tuner::State {
   std::set<std::string> seen;
   size_t done = 0, bad = 0;
 
+  Watchdog watchdog;
   // The first of tasks, while candidates of it are tried.
   std::optional<Bench> bench;
   std::optional<Expected> expected;
@@ -337,6 +368,11 @@ struct Tuner::State {
     tasks.pop_front();
   }
 
+  // The try has ended, one way or the other.
+  void over() {
+    watchdog.rest();
+    file.done();
+  }
   void prepare(Task& task);
   void try_candidate(Task& task, size_t candidate);
   void time(Task& task, size_t candidate, Trial& trial);
@@ -358,18 +394,17 @@ struct Tuner::State {
 void Tuner::State::prepare(Task& task) {
   const std::string& label = task.choice.labels[task.choice.plain];
   tell(task.choice.key, label);
-  bench.emplace(task.problem);
+  bench.emplace(task.problem, watchdog);
   const Chooser plain = chooser(task, task.choice.plain);
   Trial trial{.label = label, .kernels = bench->kernels(plain)};
   trial.shaders = shader_hash(trial.kernels);
   file.trying(task.choice, trial);
-  const Watchdog watchdog(options.try_seconds, cat(task.choice.key, ", ", label));
+  watchdog.watch(cat(task.choice.key, ", ", label));
   expected.emplace(*bench, plain, task.problem.terms);
   Program once = bench->timed(plain, 1);
-  time_ms(once, 1);
-  const double ms = std::min(time_ms(once, 1), time_ms(once, 1));
+  const double cold = bench->time_ms(once, 1), ms = std::min(cold, bench->time_ms(once, 1));
   copies = std::clamp(static_cast<int>(kTimingMs / std::max(ms, 1e-3)), 1, kMaxCopies);
-  file.done();
+  over();
 }
 
 void Tuner::State::try_candidate(Task& task, size_t candidate) {
@@ -385,7 +420,7 @@ void Tuner::State::try_candidate(Task& task, size_t candidate) {
   if (trial.shaders == 0) return;  // kernels that are made at run time have no name to be remembered by
   tell(task.choice.key, trial.label);
   file.trying(task.choice, trial);
-  const Watchdog watchdog(options.try_seconds, cat(task.choice.key, ", ", trial.label));
+  watchdog.watch(cat(task.choice.key, ", ", trial.label));
   try {
     trial.error = expected->error(bench->outputs(choose));
     if (trial.error > 1) {
@@ -409,16 +444,16 @@ void Tuner::State::try_candidate(Task& task, size_t candidate) {
     }
   }
   record(task.choice, trial);
-  file.done();
+  over();
 }
 
 void Tuner::State::time(Task& task, size_t candidate, Trial& trial) {
   Program program = bench->timed(chooser(task, candidate), copies);
-  time_ms(program, copies);
+  bench->time_ms(program, copies);
   const double best = best_ms();
   const Clock::time_point begin = Clock::now();
   for (int i = 0; i < kTimings && (i < 3 || seconds_since(begin) < kTimingSeconds); ++i) {
-    trial.ms.push_back(time_ms(program, copies));
+    trial.ms.push_back(bench->time_ms(program, copies));
     if (*std::ranges::min_element(trial.ms) > kSlower * best && i > 0) return;
   }
   finalists.push_back({trial, std::move(program)});
@@ -430,7 +465,8 @@ void Tuner::State::finish(Task& task) {
   erase_slower_than(kFinalist * best_ms(), task);
   if (finalists.size() > 1) {
     for (int i = 0; i < kFinalTimings; ++i)
-      for (Finalist& finalist : finalists) finalist.trial.ms.push_back(time_ms(finalist.program, copies));
+      for (Finalist& finalist : finalists)
+        finalist.trial.ms.push_back(bench->time_ms(finalist.program, copies));
     for (const Finalist& finalist : finalists) record(task.choice, finalist.trial);
   }
   if (!options.say) return;
@@ -447,8 +483,7 @@ void Tuner::State::finish(Task& task) {
   options.say(line);
 }
 
-Tuner::Tuner(TuneOptions options) : state_(std::make_unique<State>()) {
-  state_->options = std::move(options);
+Tuner::Tuner(TuneOptions options) : state_(std::make_unique<State>(std::move(options))) {
   state_->table = state_->file.load();
 }
 Tuner::~Tuner() = default;
@@ -501,7 +536,7 @@ bool Tuner::step() {
       s.forget_task();
     }
   } catch (const OutOfMemory& error) {
-    s.file.done();
+    s.over();
     if (s.options.say) s.options.say(cat(task.choice.key, ": not measured, ", error.message()));
     s.forget_task();
   }

@@ -34,8 +34,9 @@ struct TuneProgress {
 
 struct TuneOptions {
   double limit_seconds = 0;  // no new try after that time; 0: all
-  double try_seconds = 60;   // a try that takes longer hangs: the process ends with a message
-  bool again = false;        // measure what was measured, too; what is known to be bad stays out
+  // A candidate that takes longer to compile and run once hangs: the process ends with a message.
+  double hang_seconds = 120;
+  bool again = false;  // measure what was measured, too; what is known to be bad stays out
   std::function<void(const TuneProgress&)> progress;  // before each try, and at the end, when key is empty
   std::function<void(const std::string& line)> say;   // what was found, a line a key
 };

@@ -245,6 +245,11 @@ void exchange_handler(int signal, void (*from)(int), void (*to)(int)) {
   sigaction(signal, &action, nullptr);
 }
 
+void stop_handling() {
+  for (const int signal : {SIGINT, SIGTERM}) exchange_handler(signal, forgive_and_end, SIG_DFL);
+  marker_in_use = -1;
+}
+
 TuneTable table_of(const std::optional<std::string>& text) {
   try {
     return text ? TuneTable::parse(*text) : TuneTable();
@@ -286,7 +291,7 @@ TuneFile::TuneFile(const vk::DeviceInfo& device) : file_("tune", device_identity
 
 TuneFile::~TuneFile() {
   if (marker_ < 0) return;
-  done();
+  stop_handling();  // the marker stays where done() was not reached
   close(marker_);
 }
 
@@ -344,8 +349,7 @@ void TuneFile::trying(const Choice& choice, const Trial& trial) {
 }
 
 void TuneFile::done() {
-  for (const int signal : {SIGINT, SIGTERM}) exchange_handler(signal, forgive_and_end, SIG_DFL);
-  marker_in_use = -1;
+  stop_handling();
   if (marker_ >= 0 && ftruncate(marker_, 0) != 0)
     throw Error(marker_path(), cat("cannot be written: ", std::strerror(errno)));
 }

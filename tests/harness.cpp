@@ -476,12 +476,20 @@ struct Checker {
   }
 
   // Pointwise ops around the op become one kernel with it, where it takes them; `results` are those without.
+  // The candidates after the first forward only: that is every kernel of theirs.
   void check_fused(const std::vector<Array>& results) {
-    const Graph graph = setup.build(Layout::contiguous, true);
-    const std::vector<Array> fused = run(graph, Layout::contiguous, fetches_of(graph), true, true, {}, true);
-    for (size_t i = 0; i < fused.size(); ++i)
-      compare(cat("fused, result ", i), fused[i], reference_of(results[i]),
-              2 * (i < graph.ys.size() ? setup.test.tolerance : setup.test.gradient_tolerance));
+    size_t candidates = 1;
+    for (size_t candidate = 0; candidate < candidates; ++candidate) {
+      const Graph graph = setup.build(Layout::contiguous, true);
+      const std::vector<Array> fused =
+          run(graph, Layout::contiguous, candidate ? graph.ys : fetches_of(graph), true, candidate == 0,
+              candidate ? force(candidate) : Chooser(), true);
+      for (size_t i = 0; i < fused.size(); ++i)
+        compare(cat("fused, ", candidate ? cat("candidate ", candidate, ", ") : "", "result ", i), fused[i],
+                reference_of(results[i]),
+                2 * (i < graph.ys.size() ? setup.test.tolerance : setup.test.gradient_tolerance));
+      if (candidate == 0) candidates = candidates_of(choices);
+    }
   }
 
   void check(bool quick) {

@@ -295,7 +295,8 @@ TEST_CASE("a candidate that a process died of is never tried again; Ctrl-C is no
 namespace {
 
 // An op with candidates of all kinds: y[i] = 0.5. What the candidates do beside that:
-enum class Way : uint8_t { right, wrong, beyond, throws, hangs };
+enum class Way : uint8_t { right, wrong, beyond, throws, hangs, loses_device };
+bool device_lost = false;
 using Ways = std::vector<Way>;
 
 void launch_candidates(const Node& n, Launch& launch) {
@@ -311,7 +312,12 @@ void launch_candidates(const Node& n, Launch& launch) {
            launch.grid(elements / 256 + 1));
   };
   if (way == Way::throws) throw Error("candidate", "on purpose");
+  if (device_lost) throw Error("device", "lost");
   static int plans = 0;
+  if (way == Way::loses_device && ++plans > 1) {
+    device_lost = true;
+    throw Error("device", "lost by this one");
+  }
   if (way == Way::hangs && ++plans > 1) std::this_thread::sleep_for(std::chrono::seconds(60));
   fill(count + (way == Way::beyond ? 8 : 0), 0.5f);
   if (way == Way::wrong) fill(4, 0.500001f);
@@ -384,6 +390,24 @@ TEST_CASE("a candidate that cannot be planned stops nothing") {
   CHECK(table.find("candidates any", "way 2")->outcome == Trial::Outcome::good);
 }
 
+TEST_CASE("a candidate that takes the device with it is found out by the next start") {
+  const TemporaryFolder folder;
+  const WithEnvironment cache("STITHY_CACHE", folder.path().c_str());
+  const Plan plan = plan_of({Way::right, Way::loses_device, Way::right});
+  const auto tune = [&] {
+    Tuner tuner;
+    tuner.add(plan);
+    while (tuner.step()) {
+    }
+  };
+  CHECK_THROWS_WITH_AS(tune(), doctest::Contains("lost by this one; nothing runs since"), Error);
+  device_lost = false;
+  tune();
+  const TuneTable table = TuneFile(default_device_info()).load();
+  CHECK(table.find("candidates any", "way 1")->outcome == Trial::Outcome::failed);
+  CHECK(table.find("candidates any", "way 2")->outcome == Trial::Outcome::good);
+}
+
 TEST_CASE("every candidate of real ops is good, whatever its operands' layout, and is what programs take") {
   const TemporaryFolder folder;
   const WithEnvironment cache("STITHY_CACHE", folder.path().c_str());
@@ -411,7 +435,7 @@ TEST_CASE("every candidate of real ops is good, whatever its operands' layout, a
 TEST_CASE("a candidate that hangs ends the process, and the next one knows it") {
   if (const char* shared = std::getenv("STITHY_TEST_HANG")) {
     const WithEnvironment cache("STITHY_CACHE", shared);
-    Tuner tuner({.try_seconds = 0.5});
+    Tuner tuner({.hang_seconds = 0.5});
     tuner.add(plan_of({Way::right, Way::hangs, Way::right}));
     while (tuner.step()) {
     }

@@ -8,6 +8,7 @@
 
 #include "engine/core/error.h"
 #include "engine/graph/device.h"
+#include "engine/tune.h"
 #include "nn/init.h"
 #include "nn/interrupt.h"
 
@@ -139,9 +140,11 @@ void Session::describe(Trainer& trainer, DataLoader& train) {
   const int width = static_cast<int>(std::max<size_t>(name_.size(), 5));
   std::printf("%-*s  %-12s  %-16s  %-21s  program: %zu kernels, 1 submit\n", width, "model", "params",
               "activations/step", "peak memory (planned)", plan.dispatches.size());
-  std::printf("%-*s  %-12s  %-16s  %-21s  recorded in %.0f ms\n", width, name_.c_str(),
+  const size_t untuned = untuned_choices();
+  std::printf("%-*s  %-12s  %-16s  %-21s  recorded in %.0f ms%s\n", width, name_.c_str(),
               format_count(summary.parameters).c_str(), format_bytes(plan.arena_bytes).c_str(),
-              format_bytes(plan.peak_bytes()).c_str(), ms);
+              format_bytes(plan.peak_bytes()).c_str(), ms,
+              untuned ? cat("; ", untuned, " choices not tuned (stithy tune -- PROGRAM)").c_str() : "");
   std::fflush(stdout);
 
   ReportTable table{
