@@ -30,7 +30,7 @@ Plan step_of(const measure::Workload& workload, const vk::DeviceInfo& device) {
   std::vector<Tensor> parameters;
   for (const nn::NamedVariable& parameter : optimizer.trained()) parameters.push_back(parameter.variable);
   const Tensor loss = cross_entropy((*training.model)(x), target);
-  const std::vector<Tensor> dws = gradients(loss, parameters);
+  const std::vector<Tensor> dws = optimizer.pack(gradients(loss, parameters));
   return make_plan({loss, nn::global_norm(dws)}, optimizer.step(dws, Tensor(1e-3f)), {.name = workload.name},
                    device);
 }
