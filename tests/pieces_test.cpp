@@ -4,8 +4,10 @@
 
 #include <map>
 #include <set>
+#include <vector>
 
 #include "engine/core/error.h"
+#include "engine/graph/autograd.h"
 #include "engine/graph/hazard.h"
 #include "engine/graph/op.h"
 #include "engine/graph/plan.h"
@@ -79,6 +81,29 @@ TEST_SUITE("pieces") {
     tight.max_allocation = 100000;
     CHECK_THROWS_WITH_AS(make_plan({exp(x)}, {}, {}, tight), doctest::Contains("allocates 97.7 KiB at once"),
                          Error);
+  }
+
+  TEST_CASE("a language model's losses and embeddings, forward and backward, are never refused") {
+    vk::DeviceInfo device = device_with_range(64 << 10);
+    device.storage_alignment = 16;
+    const Tensor logits = input("logits", {200, 1003}), targets = input("t", {200}, DType::i32);
+    const Tensor weights = input("weights", {1003}), table = input("table", {1003, 50});
+    for (const bool weighted : {false, true}) {
+      CrossEntropyOptions options;
+      if (weighted) options.class_weights = weights;
+      for (const auto reduction : {CrossEntropyOptions::Reduction::mean, CrossEntropyOptions::Reduction::sum,
+                                   CrossEntropyOptions::Reduction::none}) {
+        options.reduction = reduction;
+        const Tensor loss = sum(cross_entropy(logits, targets, options));
+        const Plan plan = make_plan(gradients(loss, std::vector{logits}), {}, {}, device);
+        check_plan(plan, device);
+        CHECK(!plan.pieces.empty());
+      }
+    }
+    const Plan plan =
+        make_plan(gradients(sum(square(embedding(table, targets))), std::vector{table}), {}, {}, device);
+    check_plan(plan, device);
+    CHECK(!plan.pieces.empty());
   }
 
   // Every op's graphs, forward and backward, for a device of tiny bindings: right plans, or a refusal by

@@ -63,6 +63,7 @@ void launch_cross_entropy(const Node& n, Launch& launch) {
       part.push.x_offset = bind(part.x, x_offset + first * size.columns, rows * size.columns);
       part.push.targets_offset =
           bind(part.targets, targets_offset + first * target_columns, rows * target_columns);
+      if (!o.weighted) part.weights = part.x;  // not read
       bind(part.loss, first, rows);
       bind(part.lse, first, rows);
       bind(part.row_weight, first, rows);
