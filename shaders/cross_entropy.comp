@@ -26,7 +26,7 @@ layout(push_constant) uniform Push {
   uint rows, columns, x_offset, targets_offset, weights_offset;
   int ignore_index;
   float smoothing;
-  uint dy_offset, dy_stride, divided;
+  uint lse_offset, dy_offset, dy_stride, divided;
 };
 
 float weight_of(uint c) { return WEIGHTED ? weights[weights_offset + c] : 1.0; }
@@ -131,7 +131,7 @@ void main() {
   } else {
     mass = weight_of(uint(t));
   }
-  const float row_lse = lse[row];
+  const float row_lse = lse[lse_offset + row];
   FOR_ROW(c, columns)
     dx[base + c] = g * (exp_(x[x_offset + base + c] - row_lse) * mass - target_of(row, c, t));
 }

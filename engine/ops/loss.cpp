@@ -95,6 +95,7 @@ void launch_cross_entropy_backward(const Node& n, Launch& launch) {
   const bool mean = o.reduction == Reduction::mean;
   kernel.divisor = launch.in(mean ? lse + 2 : lse);
   kernel.dx = launch.out();
+  kernel.push.lse_offset = static_cast<uint32_t>(n.in(lse).offset());
   kernel.push.dy_offset = static_cast<uint32_t>(dy.offset());
   kernel.push.dy_stride = o.reduction == Reduction::none;
   kernel.push.divided = mean;
