@@ -115,12 +115,8 @@ class Cutter {
     for (const auto* parts : {&outputs, &inputs})
       for (const Part& part : *parts)
         if (!large && !fits(part)) large = &part;
-    const Value& whole = large ? large->value.storage_node->out(large->value.storage_output) : node_.out();
-    throw Error(node_.label(),
-                cat("tensor ", whole.dtype, " ", whole.shape, " has ", format_bytes(storage_bytes(whole)),
-                    ", ", device_.name, " allows kernels ", format_bytes(limit_),
-                    " (maxStorageBufferRange), and this op cannot be cut into such pieces here"),
-                "make the tensor smaller: a smaller batch, or split it");
+    refuse_pieces(node_, large ? large->value.storage_node->out(large->value.storage_output) : node_.out(),
+                  device_);
   }
 
   void cut(const std::vector<Part>& inputs, const std::vector<Part>& outputs, int axis) {
@@ -223,6 +219,14 @@ int cut_by_element(const Node& node, int input, int axis) {
 }
 
 int cut_by_row(const Node& node, int input, int axis) { return cut_by_element(node, input, axis); }
+
+void refuse_pieces(const Node& node, const Value& large, const vk::DeviceInfo& device) {
+  throw Error(node.label(),
+              cat("tensor ", large.dtype, " ", large.shape, " has ", format_bytes(storage_bytes(large)), ", ",
+                  device.name, " allows kernels ", format_bytes(device.max_storage_buffer_range),
+                  " (maxStorageBufferRange), and this op cannot be cut into such pieces here"),
+              "make the tensor smaller: a smaller batch, or split it");
+}
 
 bool beyond_binding(const Tensor& x, const vk::DeviceInfo& device) {
   return bytes_of(x.node()->out(x.output())) > device.max_storage_buffer_range;

@@ -42,4 +42,7 @@ bool needs_pieces(const Node& node, const vk::DeviceInfo& device);
 // Throws Error naming op, tensor and limit where the node cannot be cut into pieces that fit.
 Pieces cut_into_pieces(const Node& node, const vk::DeviceInfo& device);
 
+// Throws the Error that says so: `large` is the tensor, or the one whose storage it is.
+[[noreturn]] void refuse_pieces(const Node& node, const Value& large, const vk::DeviceInfo& device);
+
 }  // namespace stithy

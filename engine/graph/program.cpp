@@ -175,7 +175,8 @@ void Program::State::record() {
     }
     for (size_t i = 0; i < plan.inputs.size(); ++i) {
       const vk::Binding to = bind(plan.inputs[i].span);
-      in.copy(*upload[slot], upload_offsets[i], *to.buffer, to.offset, to.bytes);
+      // Where all are empty, there are no buffers.
+      if (to.bytes > 0) in.copy(*upload[slot], upload_offsets[i], *to.buffer, to.offset, to.bytes);
     }
     in.barrier();
     in.finish();
@@ -184,7 +185,8 @@ void Program::State::record() {
     out.barrier();
     for (size_t i = 0; i < plan.fetch_spans.size(); ++i) {
       const vk::Binding from = bind(plan.fetch_spans[i]);
-      out.copy(*from.buffer, from.offset, *readback[slot], readback_offsets[i], from.bytes);
+      if (from.bytes > 0)
+        out.copy(*from.buffer, from.offset, *readback[slot], readback_offsets[i], from.bytes);
     }
     if (times) out.copy(*times, *readback[slot], readback_offsets[plan.fetch_spans.size()]);
     if (report >= 0)

@@ -1,5 +1,6 @@
 // Matrix products.
 #include <algorithm>
+#include <numeric>
 
 #include "engine/graph/op.h"
 #include "engine/graph/plan.h"
@@ -22,6 +23,7 @@ int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 // the batch dimensions of the product (0 where it is broadcast).
 struct Operand {
   Ref storage;
+  uint64_t bytes = 0;  // that are bound
   int64_t offset = 0, size = 0, stride = 0, k_stride = 0;
   std::array<int64_t, kBatchDims> batch{};
 
@@ -46,6 +48,7 @@ struct Problem {
   int64_t k = 0, batches = 1;
   std::array<int64_t, kBatchDims> shape{1, 1, 1, 1};
   int64_t c_m = 0, c_n = 1;
+  int64_t count() const { return a.size * b.size * batches; }
 };
 
 Problem problem_of(const Node& n, Launch& launch) {
@@ -56,6 +59,7 @@ Problem problem_of(const Node& n, Launch& launch) {
     const Tensor& x = n.in(i);
     const int r = x.rank();
     Operand o{.storage = launch.in(i),
+              .bytes = storage_bytes(launch.in(i).node->out(launch.in(i).output)),
               .offset = x.offset(),
               .size = x.shape()[r + own],
               .stride = x.strides()[r + own],
@@ -125,8 +129,7 @@ void add(Candidates& candidates, const Candidate& candidate) {
 }
 
 bool fits_texels(const vk::DeviceInfo& device, const Operand& o) {
-  const Value& value = o.storage.node->out(o.storage.output);
-  return device.texel_alignment <= kAlignment && storage_bytes(value) / 16 <= device.max_texel_elements;
+  return device.texel_alignment <= kAlignment && o.bytes / 16 <= device.max_texel_elements;
 }
 
 // For CPU drivers: one subgroup a workgroup, no barriers.
@@ -265,10 +268,15 @@ Kernel call_of(const Problem& p, const Candidate& candidate, int64_t k_chunk, Re
   return kernel;
 }
 
-void launch_matmul(const Node& n, Launch& launch) {
-  const Problem p = problem_of(n, launch);
-  const int64_t count = n.out().shape.numel();
-  if (count == 0) return;
+void launch_sum(Launch& launch, const Ref& slices, const Ref& y, int64_t count, int64_t number,
+                int64_t stride) {
+  shaders::sum_slices sum{.x = slices, .y = y};
+  sum.push = {.count = u32(count), .slices = u32(number), .stride = u32(stride)};
+  launch(sum, launch.grid(static_cast<uint64_t>(divide_up(count, sum.spec.local_size_x))));
+}
+
+// Computes p into c, from its first element on. Only a c without gaps can be made of slices.
+void launch_product(Launch& launch, const Problem& p, const Ref& c, bool gaps) {
   const Candidates candidates = candidates_of(launch.device(), p);
   Choice choice{.key = cat("f32 ", size_bucket(p.a.size), "x", size_bucket(p.k), "x", size_bucket(p.b.size),
                            " batch ", size_bucket(p.batches), " read ", layout_of(p.a, 4, p.k),
@@ -278,32 +286,181 @@ void launch_matmul(const Node& n, Launch& launch) {
   for (const Candidate& candidate : candidates) choice.labels.push_back(candidate.label());
   const Candidate candidate = candidates[launch.choose(std::move(choice))];
   // A small product of long sums is cut along k; more slices than 64 or shorter ones than 256 do not pay.
-  int64_t slices = std::clamp<int64_t>(candidate.target_groups / candidate.groups(p), 1,
-                                       std::clamp<int64_t>(p.k / 256, 1, 64));
+  int64_t slices = gaps ? 1
+                        : std::clamp<int64_t>(candidate.target_groups / candidate.groups(p), 1,
+                                              std::clamp<int64_t>(p.k / 256, 1, 64));
   const int64_t k_chunk = divide_up(divide_up(std::max<int64_t>(p.k, 1), slices), 4) * 4;
   slices = divide_up(std::max<int64_t>(p.k, 1), k_chunk);
-  const Ref c = slices == 1 ? launch.out() : launch.scratch(static_cast<uint64_t>(slices * count) * 4);
+  const int64_t count = p.count();
+  const Ref y = slices == 1 ? c : launch.scratch(static_cast<uint64_t>(slices * count) * 4);
   const auto groups = static_cast<uint64_t>(candidate.groups(p) * slices);
   switch (candidate.family) {
     case Family::plain:
-      launch(call_of<shaders::matmul>(p, candidate, k_chunk, c), launch.grid(groups));
+      launch(call_of<shaders::matmul>(p, candidate, k_chunk, y), launch.grid(groups));
       break;
     case Family::texel:
-      launch(call_of<shaders::matmul_texel>(p, candidate, k_chunk, c), launch.grid(groups));
+      launch(call_of<shaders::matmul_texel>(p, candidate, k_chunk, y), launch.grid(groups));
       break;
     case Family::shared:
-      launch(call_of<shaders::matmul_shared>(p, candidate, k_chunk, c), launch.grid(groups));
+      launch(call_of<shaders::matmul_shared>(p, candidate, k_chunk, y), launch.grid(groups));
       break;
     case Family::dot:
-      launch_rows(launch, call_of<shaders::matmul_dot>(p, candidate, k_chunk, c), groups,
+      launch_rows(launch, call_of<shaders::matmul_dot>(p, candidate, k_chunk, y), groups,
                   static_cast<uint64_t>(k_chunk));
       break;
   }
-  if (slices > 1) {
-    shaders::sum_slices sum{.x = c, .y = launch.out()};
-    sum.push = {.count = u32(count), .slices = u32(slices)};
-    launch(sum, launch.grid(static_cast<uint64_t>(divide_up(count, sum.spec.local_size_x))));
+  if (slices > 1) launch_sum(launch, y, c, count, slices, count);
+}
+
+// Cuts a product whose tensors are larger than a binding into products of windows: first batches, then rows
+// and columns; sums along k are cut into slices where an operand's rows would otherwise all reach too far.
+class ProductPieces {
+ public:
+  ProductPieces(const Node& node, Launch& launch)
+      : node_(node),
+        launch_(launch),
+        out_alignment_(static_cast<int64_t>(launch.window_alignment() / 4)),
+        alignment_(std::max<int64_t>(out_alignment_, kAlignment / 4)) {}
+
+  // `c` is the first element of the output that p makes.
+  void cut(const Problem& p, int64_t c) {
+    const bool a_fits = fits(p, p.a), b_fits = fits(p, p.b), c_fits = fits(p, c);
+    if (p.batches > 1 && !(a_fits && b_fits && c_fits)) return cut_batches(p, c);
+    if ((!c_fits && p.c_m >= p.c_n) || (!a_fits && p.a.stride >= p.a.k_stride))
+      return cut_size<&Problem::a>(p, c);
+    if (!c_fits || (!b_fits && p.b.stride >= p.b.k_stride)) return cut_size<&Problem::b>(p, c);
+    add(p, c);
   }
+
+ private:
+  // The elements from the first that is touched to the last.
+  struct Extent {
+    int64_t first = 0, count = 0;
+  };
+  static Extent extent_of(const Problem& p, const Operand& o) {
+    int64_t first = o.offset, last = o.offset;
+    const auto reach = [&](int64_t size, int64_t stride) {
+      (stride < 0 ? first : last) += (size - 1) * stride;
+    };
+    reach(o.size, o.stride);
+    reach(p.k, o.k_stride);
+    for (size_t d = 0; d < kBatchDims; ++d) reach(p.shape[d], o.batch[d]);
+    return {first, last - first + 1};
+  }
+  static Extent extent_of(const Problem& p, int64_t c) {
+    if (p.batches > 1) return {c, p.count()};
+    return {c, (p.a.size - 1) * p.c_m + (p.b.size - 1) * p.c_n + 1};
+  }
+  // Small operands are bound whole; outputs are from their first element on.
+  bool fits(const Problem& p, const Operand& o) const {
+    return whole(o) || uint64_t(extent_of(p, o).count + alignment_) * 4 <= launch_.binding_limit();
+  }
+  bool fits(const Problem& p, int64_t c) const {
+    return uint64_t(divide_up(extent_of(p, c).count, 4)) * 16 <= launch_.binding_limit();
+  }
+  bool whole(const Operand& o) const { return o.bytes <= launch_.binding_limit(); }
+
+  [[noreturn]] void refuse() const {
+    const Tensor* large = &node_.inputs[beyond_binding(node_.in(0), launch_.device()) ? 0 : 1];
+    refuse_pieces(
+        node_, beyond_binding(*large, launch_.device()) ? large->node()->out(large->output()) : node_.out(),
+        launch_.device());
+  }
+
+  void cut_batches(const Problem& p, int64_t c) {
+    size_t d = 0;
+    while (p.shape[d] == 1) ++d;
+    const int64_t step = p.count() / p.shape[d];
+    halve(p.shape[d], step, [&](int64_t begin, int64_t count) {
+      Problem part = p;
+      part.batches = p.batches / p.shape[d] * count;
+      part.shape[d] = count;
+      part.a.offset += begin * p.a.batch[d];
+      part.b.offset += begin * p.b.batch[d];
+      cut(part, c + begin * step);
+    });
+  }
+  template <Operand Problem::*kOperand>
+  void cut_size(const Problem& p, int64_t c) {
+    const Operand& operand = p.*kOperand;
+    const int64_t step = kOperand == &Problem::a ? p.c_m : p.c_n;
+    halve(operand.size, step, [&](int64_t begin, int64_t count) {
+      Problem part = p;
+      (part.*kOperand).size = count;
+      (part.*kOperand).offset += begin * operand.stride;
+      cut(part, c + begin * step);
+    });
+  }
+  // Two parts; the second begins where a window of the output may, `step` elements of it to an index.
+  template <class Part>
+  void halve(int64_t size, int64_t step, const Part& part) {
+    const int64_t unit = out_alignment_ / std::gcd(out_alignment_, step),
+                  half = divide_up(size, 2 * unit) * unit;
+    if (half >= size) refuse();
+    part(0, half);
+    part(half, size - half);
+  }
+
+  Operand bound(const Problem& p, const Operand& operand) {
+    Operand o = operand;
+    if (whole(o)) return o;
+    const Extent extent = extent_of(p, o);
+    const int64_t begin = extent.first / alignment_ * alignment_, count = extent.first + extent.count - begin;
+    o.storage = window(o.storage, begin, count);
+    o.bytes = uint64_t(divide_up(count, 4)) * 16;
+    o.offset -= begin;
+    return o;
+  }
+  Ref window(const Ref& ref, int64_t first, int64_t count) {
+    return launch_.window(ref, static_cast<uint64_t>(first) * 4,
+                          static_cast<uint64_t>(divide_up(count, 4) * 16));
+  }
+  void add(const Problem& p, int64_t c) {
+    const Extent out = extent_of(p, c);
+    const Ref y =
+        out.count == node_.out().shape.numel() ? launch_.out() : window(launch_.out(), c, out.count);
+    int64_t chunk = std::max<int64_t>(p.k, 1);
+    const auto part_of_k = [&](int64_t begin) {
+      Problem part = p;
+      part.k = std::min(chunk, p.k - begin);
+      part.a.offset += begin * p.a.k_stride;
+      part.b.offset += begin * p.b.k_stride;
+      return part;
+    };
+    for (; chunk > 1; chunk = divide_up(chunk, 8) * 4) {
+      const Problem first = part_of_k(0);
+      if (fits(first, first.a) && fits(first, first.b)) break;
+      if (chunk <= 4) refuse();
+    }
+    const int64_t parts = divide_up(std::max<int64_t>(p.k, 1), chunk);
+    const bool gaps = out.count != p.count();
+    const int64_t stride = divide_up(p.count(), out_alignment_) * out_alignment_;
+    if (parts > 1 && (gaps || static_cast<uint64_t>(parts * stride) * 4 > launch_.binding_limit())) refuse();
+    if (calls_ += parts; calls_ > 4096) refuse();
+    const Ref slices = parts > 1 ? launch_.scratch(static_cast<uint64_t>(parts * stride) * 4) : y;
+    for (int64_t i = 0; i < parts; ++i) {
+      Problem part = part_of_k(i * chunk);
+      const Operand a = bound(part, part.a);
+      part.b = bound(part, part.b);
+      part.a = a;
+      launch_product(launch_, part, parts > 1 ? window(slices, i * stride, p.count()) : y, gaps);
+    }
+    if (parts > 1) launch_sum(launch_, slices, y, p.count(), parts, stride);
+  }
+
+  const Node& node_;
+  Launch& launch_;
+  const int64_t out_alignment_, alignment_;  // of windows, in elements: the output's; operands', texels too
+  int64_t calls_ = 0;
+};
+
+void launch_matmul(const Node& n, Launch& launch) {
+  if (n.out().shape.numel() == 0) return;
+  const Problem p = problem_of(n, launch);
+  if (needs_pieces(n, launch.device()))
+    ProductPieces(n, launch).cut(p, 0);
+  else
+    launch_product(launch, p, launch.out(), false);
 }
 
 // True where the last two axes lie in storage as those of a transposed matrix do.
@@ -336,6 +493,7 @@ double matmul_flops(const Node& n) {
   return 2.0 * static_cast<double>(n.out().shape.numel()) * static_cast<double>(n.in(0).shape().back());
 }
 
+[[maybe_unused]] const bool kCut = define_cut(launch_makes_windows, {"matmul"});
 const OpDef& kMatmul = define_op({.name = "matmul",
                                   .launch = launch_matmul,
                                   .fuses_output = true,

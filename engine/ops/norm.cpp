@@ -168,7 +168,7 @@ void launch_layernorm_weights(const Node& n, Launch& launch) {
   for (int i = 0; i < (centered ? 2 : 1); ++i)
     launch(shaders::sum_slices{.x = i == 0 ? kernel.dw : kernel.db,
                                .y = launch.out(i),
-                               .push = {.count = size.columns, .slices = slices}},
+                               .push = {.count = size.columns, .slices = slices, .stride = size.columns}},
            launch.grid(groups(size.columns)));
 }
 
