@@ -199,6 +199,24 @@ TEST_CASE("independent dispatches share a barrier") {
   CHECK(plan.dispatches.back().barrier_before);
 }
 
+TEST_CASE("chains that do not meet run side by side") {
+  std::vector<Tensor> ends;
+  for (const char* name : {"a", "b", "c"}) {
+    Tensor x = input(name, {100});
+    for (int i = 0; i < 5; ++i) ends.push_back(x = make_node(kMadeUp, 0, {x}, {{Shape{100}, DType::f32}}));
+  }
+  Plan plan = make_plan(ends, {}, {}, roomy_device());
+  REQUIRE(plan.dispatches.size() == 15);
+  CHECK(plan.barriers() == 4);
+  CHECK(find_hazards(plan).empty());
+  // The first and the second of a chain, the other way round: every barrier stands, but the order is wrong.
+  REQUIRE(plan.dispatches[2].issued + 1 == plan.dispatches[5].issued);
+  std::swap(plan.dispatches[2], plan.dispatches[5]);
+  const std::vector<Hazard> hazards = find_hazards(plan);
+  REQUIRE(!hazards.empty());
+  CHECK(hazards.front().what.ends_with("issued the other way round"));
+}
+
 TEST_CASE("hazards of every kind are found") {
   const Variable v("v", Array({64}, DType::f32));
   const Tensor before = make_node(kMadeUp, 0, {v}, {{Shape{64}, DType::f32}});
@@ -229,7 +247,10 @@ TEST_CASE("nodes run in the order of building, whatever the order of fetches") {
   for (const auto& fetches : {graph.fetches, reversed}) {
     const Plan plan = make_plan(fetches, graph.updates, {}, roomy_device());
     CHECK(std::ranges::is_sorted(plan.nodes, {}, &Node::id));
-    CHECK(std::ranges::is_sorted(plan.dispatches, {}, [](const PlannedDispatch& d) { return d.node->id; }));
+    std::vector<std::pair<size_t, uint64_t>> issued;
+    for (const PlannedDispatch& d : plan.dispatches) issued.emplace_back(d.issued, d.node->id);
+    std::ranges::sort(issued);
+    CHECK(std::ranges::is_sorted(issued, {}, &std::pair<size_t, uint64_t>::second));
   }
 }
 

@@ -1,4 +1,4 @@
-// Barriers: where they must stand, and an independent proof that none is missing.
+// The order of dispatches and the barriers between them, and an independent proof that both are right.
 #pragma once
 
 #include <string>
@@ -8,16 +8,20 @@
 
 namespace stithy {
 
+// Moves every dispatch as far ahead as what it touches allows: what depends on equally long chains stands
+// together, in the order of issue, with no barrier between.
+void order_by_dependence(std::vector<PlannedDispatch>& dispatches);
+
 // Sets barrier_before on every dispatch that touches bytes which a dispatch since the last barrier touched,
 // where one of the two writes. A barrier orders everything before it against everything after it.
 void place_barriers(std::vector<PlannedDispatch>& dispatches);
 
-// Two dispatches that conflict without a barrier between them.
+// Two dispatches that conflict, without a barrier between them or not in the order of issue.
 struct Hazard {
   size_t earlier = 0, later = 0;  // indices of Plan::dispatches
   std::string what;               // "write after read of arena bytes [0, 1024)"
 };
-// Compares every pair, without the bookkeeping of place_barriers. Empty: every hazard is covered.
+// Compares every pair, without the bookkeeping of the functions above. Empty: every hazard is covered.
 std::vector<Hazard> find_hazards(const Plan& plan);
 
 }  // namespace stithy

@@ -77,6 +77,7 @@ class Planner {
     for (const Tensor& tensor : fetches) use(storage_of(tensor), end);
     place();
     resolve();
+    order_by_dependence(plan_.dispatches);
     place_barriers(plan_.dispatches);
     predict_seconds(plan_, device_);
     return std::move(plan_);
@@ -210,7 +211,8 @@ class Planner {
   }
 
   void add_call(const Node& node, PlannedCall call, std::vector<const Node*> fused) {
-    plan_.dispatches.push_back({&node, std::move(fused), std::move(call.call), call.groups, {}, false});
+    plan_.dispatches.push_back(
+        {.node = &node, .fused = std::move(fused), .call = std::move(call.call), .groups = call.groups});
   }
 
   void launch_chain(const Chain& chain, int step) {
@@ -421,7 +423,7 @@ class Planner {
   std::map<Key, Span> fixed_;
   std::map<Key, std::pair<int, uint64_t>> homes_;      // block, and bytes from its start
   std::map<const Node*, std::vector<bool>> in_place_;  // by input, of nodes whose op has places
-  std::map<const Node*, Window> windows_;  // by the node that stands for them
+  std::map<const Node*, Window> windows_;              // by the node that stands for them
   std::vector<Lifetime> lifetimes_;
   std::vector<FusedGroup> fusions_;
   std::map<const Node*, const FusedGroup*> groups_;
@@ -446,13 +448,15 @@ ProgramOptions ProgramOptions::from_environment() {
       options.find_nan = true;
     else if (word == "guard")
       options.guard = true;
+    else if (word == "plan")
+      options.show_plan = true;
     else if (word == "submit-each")
       options.submit_each = true;
     else if (word == "unfused")
       options.fuse = false;
     else if (!word.empty())
       throw Error("STITHY_DEBUG", cat("does not know \"", word, "\""),
-                  "use nan, guard, submit-each or unfused, joined by commas");
+                  "use nan, guard, plan, submit-each or unfused, joined by commas");
   }
   return options;
 }

@@ -36,8 +36,10 @@ struct ProgramOptions {
   // Pointwise ops become one kernel with each other and with the ops that they feed or follow. Off with
   // find_nan, which looks at every op.
   bool fuse = true;
+  // Prints Plan::describe() to standard error.
+  bool show_plan = false;
 
-  // The defaults above, changed by the words in the environment variable STITHY_DEBUG: nan, guard,
+  // The defaults above, changed by the words in the environment variable STITHY_DEBUG: nan, guard, plan,
   // submit-each, unfused. Throws Error on another word.
   static ProgramOptions from_environment();
 };
@@ -63,6 +65,7 @@ struct PlannedDispatch {
   KernelCall call;
   Groups groups;
   std::vector<Span> spans;  // one per binding
+  size_t issued = 0;        // its place in the order of the ops, before independent ones were put together
   bool barrier_before = false;
   double seconds = 0;  // predicted, see submissions.h
 };

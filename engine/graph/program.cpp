@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstring>
 #include <ctime>
+#include <iostream>
 #include <numeric>
 
 #include "engine/core/error.h"
@@ -305,6 +306,10 @@ Program::Program(const std::vector<Tensor>& fetches, const std::vector<Tensor>& 
   plan();
   if (ChoiceTable* table = choice_table(); table && !options.choose && table->reconsider(state_->plan))
     plan();
+  if (options.show_plan)
+    std::cerr << options.name << ": " << state_->plan.dispatches.size() << " dispatches, "
+              << state_->plan.barriers() << " barriers (|)\n"
+              << state_->plan.describe();
   state_->allocate();
   state_->record();
   state_->values.resize(state_->plan.inputs.size());
