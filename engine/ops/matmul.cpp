@@ -178,6 +178,7 @@ void add_gpu_candidates(Candidates& candidates, const vk::DeviceInfo& device, co
   constexpr int64_t kFill = 160;
   Candidates tiles;
   for (const Tile& t : kTiles) {
+    if (device.few_registers && t.rows * t.cols > 32) continue;
     const Candidate candidate{.family = Family::shared,
                               .local_size = t.local_size,
                               .rows = t.rows,

@@ -106,8 +106,7 @@ DeviceInfo describe(VkPhysicalDevice device) {
   if (size_control) f12.pNext = &size_features;
   VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR executables{
       VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_EXECUTABLE_PROPERTIES_FEATURES_KHR, f12.pNext};
-  const bool tells_executables =
-      extensions.contains(VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME);
+  const bool tells_executables = extensions.contains(VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME);
   if (tells_executables) f12.pNext = &executables;
   VkPhysicalDeviceVulkan11Features f11{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES, &f12};
   VkPhysicalDeviceFeatures2 features{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, &f11};
@@ -122,12 +121,16 @@ DeviceInfo describe(VkPhysicalDevice device) {
   std::copy_n(v11.driverUUID, 16, info.driver_uuid.begin());
   std::copy_n(basic.pipelineCacheUUID, 16, info.pipeline_cache_uuid.begin());
   const VkPhysicalDeviceLimits& limits = basic.limits;
+  info.few_registers = few_registers(info.vendor_id);
   info.subgroup_size = info.min_subgroup_size = info.max_subgroup_size = std::max(v11.subgroupSize, 1u);
   if (size_control && size_features.subgroupSizeControl) {
     info.min_subgroup_size = sizes.minSubgroupSize;
     info.max_subgroup_size = sizes.maxSubgroupSize;
     info.subgroup_size_control = sizes.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT;
     info.full_subgroups = size_features.computeFullSubgroups;
+    if (info.subgroup_size_control && info.few_registers)
+      info.subgroup_size =
+          std::clamp(kSubgroupOfFewRegisters, info.min_subgroup_size, info.max_subgroup_size);
   }
   info.fixed_subgroup_size =
       info.subgroup_size_control ||

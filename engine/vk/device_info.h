@@ -43,8 +43,8 @@ struct DeviceInfo {
   bool preserves_signed_zero_inf_nan = false;
 
   // What quirks.h knows of the driver's speed: vec4 loads from uniform texel buffers beat those from storage
-  // buffers; subgroupBroadcast is slower than a load.
-  bool fast_texels = false, slow_broadcast = false;
+  // buffers; subgroupBroadcast is slower than a load; a kernel with 64 sums an invocation spills.
+  bool fast_texels = false, slow_broadcast = false, few_registers = false;
 
   // Names device and driver, version and all: what is compiled or measured on one holds for no other.
   std::string cache_key() const;

@@ -13,6 +13,12 @@ namespace stithy::vk {
 // VK_EXT_subgroup_size_control, issue 1). Without the extension a device of this vendor has no fixed size.
 inline bool subgroup_size_may_vary(uint32_t vendor_id) { return vendor_id == 0x8086; }
 
+// Intel's registers are shared out among the lanes of a subgroup: 32 floats a lane at 32 lanes, the size that
+// its driver names, 64 at 16. Spills with Mesa 25.0.7 on tgl and dg2: a product in blocks of 4 x 4, up to 139
+// at 32 lanes and none at 16; in blocks of 8 x 8, compiled for 8 lanes, up to 82, also on bmg.
+inline bool few_registers(uint32_t vendor_id) { return vendor_id == 0x8086; }
+inline constexpr uint32_t kSubgroupOfFewRegisters = 16;
+
 // "Mesa 22.3.6 (LLVM 15.0.6)": 2203; 0 where the text says none. lavapipe's driverVersion is always 0.0.1.
 inline uint32_t mesa_release(std::string_view driver_info) {
   constexpr std::string_view kMesa = "Mesa ";
