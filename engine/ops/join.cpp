@@ -71,7 +71,7 @@ const OpDef& kPlace = define_op(
      .gradient =
          [](const Backward& b) {
            const Region& region = b.attrs<Placement>().region;
-           const Shape& shape = b.x().shape();
+           const Shape shape = b.x().shape();
            Tensor dx = b.dy();
            for (int d = 0; d < shape.rank(); ++d) {
              const int64_t last = region.begin[d] + (shape[d] - 1) * region.step[d] + 1;

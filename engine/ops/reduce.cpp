@@ -195,7 +195,7 @@ double input_elements(const Node& n) { return static_cast<double>(n.in(0).numel(
 
 // `of_kept`, whose shape is x's without the axes or with 1 in their place, as x's shape.
 Tensor spread(const Tensor& of_kept, const Backward& b) {
-  const Shape& shape = b.x().shape();
+  const Shape shape = b.x().shape();
   return expand(reshape(of_kept, kept_shape(shape, b.attrs<Reduction>().axes, true)), shape);
 }
 
