@@ -37,7 +37,8 @@ shared float b_part[K_TILE * B_PITCH];
   const uint own = ALONG_K(LAYOUT) ? unit / (K_TILE / 4) : unit % ((WIDTH) / 4) * 4;  \
   const uint part_k = ALONG_K(LAYOUT) ? unit % (K_TILE / 4) * 4 : unit / ((WIDTH) / 4);
 
-// Past the end of k come zeros; rows and columns past the end are those at the end, and are not stored.
+// Past the end of k come zeros (for LAYOUT 1, k is a multiple of 4); rows and columns past the end are those at the end,
+// and are not stored.
 #define FETCH(x, LAYOUT, WIDTH, LOADS, values, first, count, start, x_own, x_k)                                  \
   [[unroll]] for (uint i = 0; i < LOADS; ++i) {                                                                  \
     PLACE(LAYOUT, WIDTH, i)                                                                                      \
@@ -45,7 +46,6 @@ shared float b_part[K_TILE * B_PITCH];
     vec4 v = vec4(0);                                                                                            \
     if (LAYOUT == 1) {                                                                                           \
       if (at_k < k_end) v = x##4[(start + min(first + own, count - 1) * x_own + at_k) / 4];                      \
-      [[unroll]] for (uint e = 1; e < 4; ++e) v[e] = at_k + e < k_end ? v[e] : 0;                                \
     } else if (LAYOUT == 3) {                                                                                    \
       [[unroll]] for (uint e = 0; e < 4; ++e)                                                                    \
         if (at_k + e < k_end) v[e] = x[start + min(first + own, count - 1) * x_own + (at_k + e) * x_k];          \

@@ -263,8 +263,12 @@ Kernel call_of(const Problem& p, const Candidate& candidate, int64_t k_chunk, Re
   if constexpr (requires { kernel.spec.LANES; }) kernel.spec.LANES = candidate.lanes;
   if constexpr (requires { kernel.spec.K_TILE; }) {
     kernel.spec.K_TILE = candidate.k_tile;
-    if (!kernel.spec.A_LAYOUT && p.a.k_stride == 1) kernel.spec.A_LAYOUT = 3;
-    if (!kernel.spec.B_LAYOUT && p.b.k_stride == 1) kernel.spec.B_LAYOUT = 3;
+    // A last vec4 that is not whole would need its parts masked.
+    const auto by_elements = [&](uint32_t layout, const Operand& o) {
+      return layout == 0 || (layout == 1 && p.k % 4 != 0) ? (o.k_stride == 1 ? 3 : 0) : layout;
+    };
+    kernel.spec.A_LAYOUT = by_elements(kernel.spec.A_LAYOUT, p.a);
+    kernel.spec.B_LAYOUT = by_elements(kernel.spec.B_LAYOUT, p.b);
   }
   return kernel;
 }

@@ -69,6 +69,24 @@ Case transposed_case(const std::string& name, const Shape& a, const Shape& b, bo
           .strided = false};
 }
 
+// a b^T of the first k columns of both.
+Case sliced_case(const std::string& name, const Shape& a, const Shape& b, int64_t k) {
+  const auto narrowed = [k](const Reference& x) {
+    Reference y({x.shape[0], k});
+    for (int64_t i = 0; i < y.numel(); ++i) y[i] = x[i / k * x.shape[1] + i % k];
+    return y;
+  };
+  return {.name = name,
+          .arguments = {{.shape = a}, {.shape = b}},
+          .build =
+              [k](auto xs) {
+                return std::vector{matmul(slice(xs[0], 1, 0, k), transpose(slice(xs[1], 1, 0, k)))};
+              },
+          .reference =
+              [=](auto xs) { return std::vector{product(narrowed(xs[0]), transposed(narrowed(xs[1])))}; },
+          .strided = false};
+}
+
 Case vector_case(const std::string& name, const Shape& a, const Shape& b, const Shape& y) {
   return {.name = name,
           .arguments = {{.shape = a}, {.shape = b}},
@@ -104,6 +122,7 @@ const bool kMatmulRow =
                        transposed_case("a^T b, odd", {7, 5}, {7, 9}, true, false),
                        transposed_case("few rows, both along k", {3, 261}, {9, 261}, false, true),
                        transposed_case("few rows, both aligned along k", {2, 264}, {9, 264}, false, true),
+                       sliced_case("aligned rows, not all of them", {36, 24}, {44, 24}, 18),
                        product_case("batch", {3, 5, 7}, {3, 7, 4}, true),
                        product_case("batch against one matrix", {3, 2, 5, 7}, {7, 4}, true),
                        product_case("one matrix against a batch", {5, 7}, {3, 7, 4}),
