@@ -1,7 +1,9 @@
 #include <algorithm>
 #include <atomic>
 #include <exception>
+#include <span>
 #include <thread>
+#include <vector>
 
 #include "engine/core/error.h"
 #include "engine/vk/state.h"
@@ -15,11 +17,34 @@ Key key_of(const PipelineRequest& request) {
   return {request.spirv.data(), {request.spec_values.begin(), request.spec_values.end()}};
 }
 
+// The module, asking that kernels keep NaN, infinities and the sign of zero: without that, a compiler may
+// take x - x for 0 (SPIR-V 1.5, execution mode SignedZeroInfNanPreserve).
+std::vector<uint32_t> with_special_values(std::span<const uint32_t> spirv) {
+  constexpr size_t kHeader = 5;
+  constexpr uint32_t kCapability = 17, kEntryPoint = 15, kExecutionMode = 16, kPreserve = 4466, kMode = 4461;
+  size_t after_entry_point = 0;
+  uint32_t main = 0;
+  for (size_t at = kHeader; at < spirv.size(); at += std::max(spirv[at] >> 16, 1u)) {
+    if ((spirv[at] & 0xffff) != kEntryPoint) continue;
+    main = spirv[at + 2];
+    after_entry_point = at + (spirv[at] >> 16);
+  }
+  std::vector<uint32_t> result(spirv.begin(), spirv.end());
+  if (!after_entry_point) return result;
+  result.insert(result.begin() + static_cast<ptrdiff_t>(after_entry_point),
+                {4 << 16 | kExecutionMode, main, kMode, 32});
+  result.insert(result.begin() + kHeader, {2 << 16 | kCapability, kPreserve});
+  return result;
+}
+
 VkPipeline compile(const Device::State& s, const DeviceInfo& info, const PipelineRequest& request,
                    VkPipelineLayout layout) {
   VkShaderModuleCreateInfo code{VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO};
-  code.codeSize = request.spirv.size_bytes();
-  code.pCode = request.spirv.data();
+  std::vector<uint32_t> preserving;
+  std::span<const uint32_t> spirv = request.spirv;
+  if (info.preserves_signed_zero_inf_nan) spirv = preserving = with_special_values(spirv);
+  code.codeSize = spirv.size_bytes();
+  code.pCode = spirv.data();
   VkShaderModule module;
   check(s.fn.CreateShaderModule(s.device, &code, nullptr, &module), "vkCreateShaderModule");
   std::vector<VkSpecializationMapEntry> entries;
