@@ -47,7 +47,9 @@ submission_a_kernel() (
 )
 run "core and synchronization" env STITHY_VALIDATION=1 "$tests" "$@"
 run "one submission a kernel" submission_a_kernel "$@"
-# Instrumented candidates of products compile for minutes each on CPU drivers, which the tuner takes for hanging.
-# The kernels that are taken by default run here in the suites of graphs and layers.
-run "GPU-assisted" env STITHY_VALIDATION=gpu "$tests" --test-suite-exclude=train,tune --subcase-exclude=matmul "$@"
+# Instrumented candidates of products compile for minutes each on CPU drivers, which the tuner takes for hanging;
+# the harness leaves them out then, which its own tests would count as failures. The kernels that are taken by
+# default run here in the suites of graphs and layers.
+run "GPU-assisted" env STITHY_VALIDATION=gpu "$tests" --test-suite-exclude=train,tune,harness \
+  --subcase-exclude=matmul --test-case-exclude="GPT-2*" "$@"
 exit $failed
