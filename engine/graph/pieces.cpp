@@ -11,9 +11,6 @@
 namespace stithy {
 namespace {
 
-// More dispatches than this for one node are a sign of a cut across the grain.
-constexpr size_t kMostPieces = 4096;
-
 std::map<std::string_view, Cut>& cuts() {
   static auto* all = new std::map<std::string_view, Cut>;
   return *all;

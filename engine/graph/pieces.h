@@ -27,6 +27,9 @@ int cut_by_row(const Node& node, int input, int axis);
 // For a Cut: an op whose launch makes all windows itself.
 inline int launch_makes_windows(const Node&, int, int) { return kSelf; }
 
+// More dispatches than this for one node are a sign of a cut across the grain.
+inline constexpr size_t kMostPieces = 4096;
+
 // Whether the storage of x is larger than a binding.
 bool beyond_binding(const Tensor& x, const vk::DeviceInfo& device);
 

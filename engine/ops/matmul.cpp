@@ -441,7 +441,7 @@ class ProductPieces {
     const bool gaps = out.count != p.count();
     const int64_t stride = divide_up(p.count(), out_alignment_) * out_alignment_;
     if (parts > 1 && (gaps || static_cast<uint64_t>(parts * stride) * 4 > launch_.binding_limit())) refuse();
-    if (calls_ += parts; calls_ > 4096) refuse();
+    if (calls_ += static_cast<size_t>(parts); calls_ > kMostPieces) refuse();
     const Ref slices = parts > 1 ? launch_.scratch(static_cast<uint64_t>(parts * stride) * 4) : y;
     for (int64_t i = 0; i < parts; ++i) {
       Problem part = part_of_k(i * chunk);
@@ -456,7 +456,7 @@ class ProductPieces {
   const Node& node_;
   Launch& launch_;
   const int64_t out_alignment_, alignment_;  // of windows, in elements: the output's; operands', texels too
-  int64_t calls_ = 0;
+  size_t calls_ = 0;
 };
 
 void launch_matmul(const Node& n, Launch& launch) {
