@@ -117,6 +117,24 @@ Tensor sum_to(const Tensor& x,
 Tensor matmul(const Tensor& a,
               const Tensor& b);  // [..., m, k] x [..., k, n], batch dimensions broadcast; vectors as NumPy
 
+// Convolution over one to three spatial axes (what others call conv1d, conv2d, conv3d): cross-correlation, as
+// everywhere in this field. x [n, channels, spatial...]; lists of the options have one entry for all spatial
+// axes, or one each.
+struct ConvOptions {
+  Shape stride = {1};
+  Shape padding = {0};  // zeros before the first and after the last element
+  Shape dilation = {1};
+  int64_t groups = 1;
+  bool same = false;  // as many outputs as inputs, stride 1; of an odd padding the larger half is at the end
+};
+// weight [out, channels / groups, kernel...] -> [n, out, floor((size + 2 padding - dilation (kernel - 1) - 1)
+// / stride) + 1 ...]
+Tensor conv(const Tensor& x, const Tensor& weight, const ConvOptions& options = {});
+// The gradient of conv() as an op (Zeiler et al. 2010). weight [channels, out / groups, kernel...] -> [n,
+// out, (size - 1) stride - 2 padding + dilation (kernel - 1) + 1 + output_padding ...]
+Tensor conv_transpose(const Tensor& x, const Tensor& weight, const ConvOptions& options = {},
+                      const Shape& output_padding = {0});
+
 // Joining, cutting, indexing
 Tensor concat(std::span<const Tensor> xs, int64_t axis);
 Tensor stack(std::span<const Tensor> xs, int64_t axis);

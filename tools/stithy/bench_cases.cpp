@@ -101,6 +101,42 @@ void add_products(Table& table) {
   }
 }
 
+void add_convolutions(Table& table) {
+  struct Layer {
+    const char* name;
+    Shape x, w;
+    ConvOptions options;
+    bool quick = false;
+  };
+  const Layer layers[] = {
+      {"3x3", {64, 16, 32, 32}, {16, 16, 3, 3}, {.padding = {1}}, true},  // resnet20, its three stages
+      {"3x3", {64, 32, 16, 16}, {32, 32, 3, 3}, {.padding = {1}}},
+      {"3x3", {64, 64, 8, 8}, {64, 64, 3, 3}, {.padding = {1}}},
+      {"3x3_stride2", {64, 16, 32, 32}, {32, 16, 3, 3}, {.stride = {2}, .padding = {1}}},
+      {"3x3", {64, 3, 32, 32}, {16, 3, 3, 3}, {.padding = {1}}},
+      {"3x3", {64, 32, 14, 14}, {64, 32, 3, 3}, {.padding = {1}}},  // lenet
+      {"3x3", {64, 1, 28, 28}, {32, 1, 3, 3}, {.padding = {1}}},
+      {"1x1", {8, 64, 56, 56}, {256, 64, 1, 1}, {}},
+      {"7x7_stride2", {2, 3, 224, 224}, {64, 3, 7, 7}, {.stride = {2}, .padding = {3}}},
+      {"depthwise", {8, 144, 56, 56}, {144, 1, 3, 3}, {.padding = {1}, .groups = 144}}};
+  for (const auto& [name, x_shape, w_shape, options, quick] : layers) {
+    const std::string label = cat("conv_", name);
+    const Shape shape{x_shape[0], x_shape[1], w_shape[0], x_shape[2], x_shape[3]};
+    const auto add = [&](const char* what, const std::function<Tensor(Tensor, Tensor, Tensor)>& f) {
+      table.add(cat(label, what), shape, quick && !*what, [=] {
+        const Tensor x = variable(x_shape), w = variable(w_shape), y = conv(x, w, options);
+        return outputs({f(x, w, y)});
+      });
+    };
+    const auto gradient = [](const Tensor& y, const Tensor& x) {
+      return gradients(y, std::vector{x}, Unreached::error, variable(y.shape()))[0];
+    };
+    add("", [](Tensor, Tensor, Tensor y) { return y; });
+    add("_dx", [=](Tensor x, Tensor, Tensor y) { return gradient(y, x); });
+    add("_dw", [=](Tensor, Tensor w, Tensor y) { return gradient(y, w); });
+  }
+}
+
 void add_rows(Table& table) {
   const Shape square{1024, 1024};
   table.map("sum_rows", square, true, [](const Tensor& x) { return sum(x, {1}); });
@@ -206,6 +242,7 @@ Workload classifier(const std::string& name, int64_t batch, const Shape& image,
 std::vector<OpCase> op_cases() {
   Table table;
   add_products(table);
+  add_convolutions(table);
   add_rows(table);
   add_pointwise(table);
   add_copies(table);

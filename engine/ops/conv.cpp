@@ -1,0 +1,521 @@
+// Convolution, its transpose, and the gradient of its weights: three linear maps, each of which has the two
+// others for gradients. shaders/conv.comp states the formulas.
+#include <algorithm>
+#include <numeric>
+
+#include "engine/graph/op.h"
+#include "engine/graph/plan.h"
+#include "engine/ops.h"
+#include "engine/ops/elements.h"
+#include "engine/ops/rows.h"
+#include "shaders/conv.h"
+#include "shaders/sum_slices.h"
+
+namespace stithy {
+namespace {
+
+uint32_t u32(int64_t value) { return static_cast<uint32_t>(value); }
+int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// Kernels see three spatial axes; those that a tensor lacks stand before the others and have size 1.
+constexpr int kAxes = 3;
+using Axes = std::array<int64_t, kAxes>;
+
+struct Conv {
+  Axes stride{1, 1, 1}, padding{0, 0, 0}, dilation{1, 1, 1};  // padding: before the first element
+  int64_t groups = 1;
+};
+
+Axes spatial(const Shape& shape) {
+  Axes axes{1, 1, 1};
+  const int n = shape.rank() - 2;
+  for (int i = 0; i < n; ++i) axes[static_cast<size_t>(kAxes - n + i)] = shape[2 + i];
+  return axes;
+}
+int64_t product(const Axes& axes) { return axes[0] * axes[1] * axes[2]; }
+
+// Strides of the axes of a dense tensor.
+Axes dense(const Axes& size) { return {size[1] * size[2], size[2], 1}; }
+
+// Output place q of an axis sees the input at base + q step + t tap_step for t below taps.
+struct Problem {
+  int64_t batches = 1, groups = 1, channels = 1, rows = 1;  // channels in and out of a group
+  Axes in{}, out{}, base{}, step{}, taps{}, tap_step{};
+  int64_t y_offset = 0, y_row = 0;
+  Axes y_step{};
+  int64_t w_offset = 0, w_group = 0, w_row = 0, w_channel = 0;
+  Axes w_tap{};
+
+  double multiplications() const {
+    return static_cast<double>(batches * groups * channels * rows) *
+           static_cast<double>(product(out) * product(taps));
+  }
+};
+
+// y = conv(x, w): also the problem whose weights' gradient is sought.
+Problem forward_problem(const Conv& o, const Shape& x, const Shape& w, const Shape& y) {
+  Problem p{.batches = x[0],
+            .groups = o.groups,
+            .channels = w[1],
+            .rows = w[0] / o.groups,
+            .in = spatial(x),
+            .out = spatial(y),
+            .step = o.stride,
+            .taps = spatial(w),
+            .tap_step = o.dilation};
+  for (size_t d = 0; d < kAxes; ++d) p.base[d] = -o.padding[d];
+  p.y_row = product(p.out);
+  p.y_step = dense(p.out);
+  p.w_tap = dense(p.taps);
+  p.w_channel = product(p.taps);
+  p.w_row = p.channels * p.w_channel;
+  p.w_group = p.rows * p.w_row;
+  return p;
+}
+
+// y = conv_transpose(x, w): for each remainder of the output's places by the stride a convolution of its own,
+// with those taps that reach it from whole places of x.
+std::vector<Problem> transposed_problems(const Conv& o, const Shape& x, const Shape& w, const Shape& y) {
+  const Axes taps = spatial(w), out = spatial(y), tap_strides = dense(taps), y_strides = dense(out);
+  Problem whole{.batches = x[0],
+                .groups = o.groups,
+                .channels = w[0] / o.groups,
+                .rows = w[1],
+                .in = spatial(x),
+                .step = {1, 1, 1},
+                .y_row = product(out),
+                .w_row = product(taps)};
+  whole.w_channel = whole.rows * whole.w_row;
+  whole.w_group = whole.channels * whole.w_channel;
+  std::vector<Problem> problems;
+  Axes phase{};
+  for (phase[0] = 0; phase[0] < o.stride[0]; ++phase[0])
+    for (phase[1] = 0; phase[1] < o.stride[1]; ++phase[1])
+      for (phase[2] = 0; phase[2] < o.stride[2]; ++phase[2]) {
+        Problem p = whole;
+        for (size_t d = 0; d < kAxes; ++d) {
+          const int64_t s = o.stride[d], shared = std::gcd(s, o.dilation[d]), every = s / shared;
+          p.out[d] = divide_up(out[d] - phase[d], s);
+          p.y_offset += phase[d] * y_strides[d];
+          p.y_step[d] = s * y_strides[d];
+          int64_t first = 0;  // tap
+          while (first < std::min(taps[d], every) &&
+                 (phase[d] + o.padding[d] - first * o.dilation[d]) % s != 0)
+            ++first;
+          if (first == std::min(taps[d], every)) {  // none reaches these places: the sum of no channels is 0
+            p.channels = 0;
+            p.taps[d] = p.tap_step[d] = 1;
+            continue;
+          }
+          // From the last to the first, so that they ascend in x.
+          p.taps[d] = divide_up(taps[d] - first, every);
+          p.tap_step[d] = o.dilation[d] / shared;
+          p.base[d] = (phase[d] + o.padding[d] - first * o.dilation[d]) / s - (p.taps[d] - 1) * p.tap_step[d];
+          p.w_tap[d] = -every * tap_strides[d];
+          p.w_offset += (first + (p.taps[d] - 1) * every) * tap_strides[d];
+        }
+        if (product(p.out) > 0) problems.push_back(p);
+      }
+  return problems;
+}
+
+// Axes of a single tap that covers all are walked as one: a strip need not end with a row of an image.
+Problem merged(Problem p) {
+  const auto plain = [&](size_t d) {
+    return p.taps[d] == 1 && p.step[d] == 1 && p.base[d] == 0 && p.in[d] == p.out[d];
+  };
+  for (size_t d = kAxes - 1; d > 0; --d)
+    for (size_t outer = d; outer-- > 0 && plain(d) && plain(outer) &&
+                           (p.out[outer] == 1 || p.y_step[outer] == p.out[d] * p.y_step[d]);) {
+      p.in[d] *= p.in[outer];
+      p.out[d] = p.in[d];
+      p.in[outer] = p.out[outer] = 1;
+    }
+  return p;
+}
+
+// Taps along w that are unrolled together.
+int64_t unrolled_taps(int64_t taps) {
+  if (taps <= 11) return taps;
+  int64_t most = 8;
+  while (taps % most != 0) --most;
+  return most;
+}
+
+// One way to compute a problem.
+struct Candidate {
+  uint32_t local_size = 64, lanes = 1, rows = 4, cols = 4, channels = 1;
+  bool by_rows = false;  // of the weights' gradient: conv_weight_rows
+  std::string label() const {
+    if (by_rows) return cat("a workgroup a weight, strips of ", cols);
+    return cat("registers ", rows, "x", cols, channels > 1 ? cat("x", channels) : "",
+               lanes > 1 ? " broadcast" : "");
+  }
+  friend bool operator==(const Candidate&, const Candidate&) = default;
+};
+using Candidates = std::vector<Candidate>;
+
+void add(Candidates& candidates, const Candidate& candidate) {
+  if (std::ranges::find(candidates, candidate) == candidates.end()) candidates.push_back(candidate);
+}
+
+// The width of a strip of at most `most` that leaves the fewest columns of a row of `size` idle.
+uint32_t strip_of(int64_t size, int64_t most) {
+  int64_t best = 1;
+  for (int64_t width = 2; width <= most; ++width)
+    if (divide_up(size, width) * width <= divide_up(size, best) * best + size / 16) best = width;
+  return u32(best);
+}
+
+// Few blocks of up to `most` of `count` channels, all alike.
+uint32_t block_of(int64_t count, int64_t most) {
+  return u32(divide_up(count, divide_up(count, std::max<int64_t>(most, 1))));
+}
+
+bool is_one_subgroup(const vk::DeviceInfo& device) { return device.is_cpu() && device.fixed_subgroup_size; }
+
+// The first is good without measuring, the last is the plain one.
+Candidates conv_candidates(const vk::DeviceInfo& device, const Problem& p) {
+  Candidates candidates;
+  const int64_t taps = unrolled_taps(p.taps[2]);
+  const auto offer = [&](int64_t rows, int64_t cols, bool broadcast) {
+    const uint32_t width = strip_of(p.out[2], cols);
+    // More products in a row compile for many seconds.
+    const uint32_t block = block_of(p.rows, std::min(rows, 640 / (width * taps)));
+    const uint32_t lanes = device.subgroup_size;
+    add(candidates,
+        {.local_size = lanes, .lanes = broadcast && block > 1 ? lanes : 1, .rows = block, .cols = width});
+  };
+  if (is_one_subgroup(device)) {
+    const bool broadcast = !device.slow_broadcast;
+    offer(16, 8, broadcast);
+    offer(16, 4, broadcast);
+    offer(8, 8, broadcast);
+    offer(32, 8, broadcast);
+    offer(16, 8, !broadcast);
+  }
+  const uint32_t rows = block_of(p.rows, 4);
+  add(candidates, {.local_size = std::min(64u, device.max_workgroup_invocations),
+                   .rows = rows,
+                   .cols = rows == 1 && !device.is_cpu() ? 1 : strip_of(p.out[2], 4)});
+  return candidates;
+}
+
+Candidates weight_candidates(const vk::DeviceInfo& device, const Problem& p) {
+  Candidates candidates;
+  const int64_t taps = unrolled_taps(p.taps[2]), sums = p.channels * product(p.taps) / taps;
+  const auto offer = [&](int64_t rows, int64_t cols, int64_t channels, bool broadcast) {
+    const uint32_t lanes = device.subgroup_size, width = strip_of(p.out[2], cols);
+    const int64_t each = std::clamp<int64_t>(sums / lanes, 1, channels);
+    const uint32_t block = block_of(p.rows, std::min<int64_t>(rows, 640 / (width * taps * each)));
+    add(candidates, {.local_size = lanes,
+                     .lanes = broadcast ? lanes : 1,
+                     .rows = block,
+                     .cols = width,
+                     .channels = u32(each)});
+  };
+  const bool few = p.rows * sums < 64;
+  const Candidate by_rows{.rows = 1, .cols = strip_of(p.out[2], 8), .by_rows = true};
+  if (few) add(candidates, by_rows);
+  if (is_one_subgroup(device)) {
+    const bool broadcast = !device.slow_broadcast;
+    offer(16, 8, taps == 1 ? 4 : 1, broadcast);
+    offer(8, 8, taps == 1 ? 8 : 2, broadcast);
+    offer(16, 4, taps == 1 ? 4 : 1, broadcast);
+    offer(16, 8, taps == 1 ? 4 : 1, !broadcast);
+  }
+  if (!few) add(candidates, by_rows);
+  add(candidates, {.local_size = std::min(64u, device.max_workgroup_invocations),
+                   .rows = block_of(p.rows, 4),
+                   .cols = strip_of(p.out[2], 4)});
+  return candidates;
+}
+
+Candidate choose(Launch& launch, const char* kernel, const Problem& p, const Candidates& candidates) {
+  std::string key = cat(kernel, " f32 batch ", size_bucket(p.batches * p.groups), " channels ",
+                        size_bucket(p.channels), " to ", size_bucket(p.rows), " size");
+  for (size_t d = 0; d < kAxes; ++d) {
+    key += cat(d ? "x" : " ", size_bucket(p.out[d]));
+    if (p.taps[d] > 1 || p.step[d] > 1) key += cat("(", p.taps[d], ",", p.step[d], ",", p.tap_step[d], ")");
+  }
+  Choice choice{.key = key, .labels = {}, .plain = candidates.size() - 1};
+  for (const Candidate& candidate : candidates) choice.labels.push_back(candidate.label());
+  return candidates[launch.choose(std::move(choice))];
+}
+
+template <class Kernel>
+void fill_kernel(Kernel& kernel, const Problem& p, const Candidate& candidate) {
+  auto& spec = kernel.spec;
+  spec.ROWS = candidate.rows;
+  spec.COLS = candidate.cols;
+  const int64_t taps = unrolled_taps(p.taps[2]);
+  spec.TAPS_D = u32(p.taps[0]), spec.TAPS_H = u32(p.taps[1]), spec.TAPS_W = u32(taps);
+  spec.BLOCKS_W = u32(p.taps[2] / taps);
+  spec.STEP_D = u32(p.step[0]), spec.STEP_H = u32(p.step[1]), spec.STEP_W = u32(p.step[2]);
+  spec.TAP_STEP_D = u32(p.tap_step[0]), spec.TAP_STEP_H = u32(p.tap_step[1]),
+  spec.TAP_STEP_W = u32(p.tap_step[2]);
+  kernel.push.batches = u32(p.batches);
+  kernel.push.groups = u32(p.groups);
+  kernel.push.channels = u32(p.channels);
+  kernel.push.rows = u32(p.rows);
+  for (size_t d = 0; d < kAxes; ++d) {
+    kernel.push.in_size[d] = u32(p.in[d]);
+    kernel.push.out_size[d] = u32(p.out[d]);
+    kernel.push.base[d] = static_cast<int32_t>(p.base[d]);
+  }
+}
+
+int64_t strips_of(const Problem& p, const Candidate& candidate) {
+  return p.batches * p.out[0] * p.out[1] * divide_up(p.out[2], candidate.cols);
+}
+
+void launch_problem(const Problem& whole, const Tensor& x, const Tensor& w, int x_input, Launch& launch) {
+  const Problem p = merged(whole);
+  const Candidate candidate = choose(launch, "conv", p, conv_candidates(launch.device(), p));
+  shaders::conv kernel{.x = launch.in(x_input), .w = launch.in(1 - x_input), .y = launch.out()};
+  fill_kernel(kernel, p, candidate);
+  kernel.spec.local_size_x = candidate.local_size;
+  kernel.spec.LANES = candidate.lanes;
+  const auto whole_vectors = [](std::initializer_list<int64_t> values) {
+    return std::ranges::all_of(values, [](int64_t v) { return v % 4 == 0; });
+  };
+  kernel.spec.Y_VEC4 =
+      p.y_step[2] == 1 && whole_vectors({candidate.cols, p.out[2], p.y_offset, p.y_row,
+                                         p.out[0] == 1 ? 0 : p.y_step[0], p.out[1] == 1 ? 0 : p.y_step[1]});
+  kernel.push.x_offset = u32(x.offset());
+  kernel.push.w_offset = u32(w.offset() + p.w_offset);
+  kernel.push.y_offset = u32(p.y_offset);
+  kernel.push.y_row = u32(p.y_row);
+  kernel.push.w_group = u32(p.w_group);
+  kernel.push.w_row = u32(p.w_row);
+  kernel.push.w_channel = u32(p.w_channel);
+  for (size_t d = 0; d < kAxes; ++d) {
+    kernel.push.y_step[d] = u32(p.y_step[d]);
+    kernel.push.w_tap[d] = u32(p.w_tap[d]);
+  }
+  launch(kernel, launch.grid(static_cast<uint64_t>(divide_up(p.rows, candidate.rows) *
+                                                   divide_up(strips_of(p, candidate), candidate.local_size) *
+                                                   p.groups)));
+}
+
+// Inputs: x, w.
+void launch_conv(const Node& n, Launch& launch) {
+  if (n.out().shape.numel() == 0) return;
+  launch_problem(forward_problem(n.attrs<Conv>(), n.in(0).shape(), n.in(1).shape(), n.out().shape), n.in(0),
+                 n.in(1), 0, launch);
+}
+void launch_transposed(const Node& n, Launch& launch) {
+  if (n.out().shape.numel() == 0) return;
+  for (const Problem& p :
+       transposed_problems(n.attrs<Conv>(), n.in(0).shape(), n.in(1).shape(), n.out().shape))
+    launch_problem(p, n.in(0), n.in(1), 0, launch);
+}
+
+// Inputs: x, dy. The sum over the batch is made of slices, in parts that fit a binding.
+void launch_weight(const Node& n, Launch& launch) {
+  const Tensor &x = n.in(0), &dy = n.in(1);
+  const int64_t count = n.out().shape.numel();
+  if (count == 0) return;
+  const Problem p = merged(forward_problem(n.attrs<Conv>(), x.shape(), n.out().shape, dy.shape()));
+  const vk::DeviceInfo& device = launch.device();
+  const Candidate candidate = choose(launch, "conv_weight", p, weight_candidates(device, p));
+  const int64_t strips = strips_of(p, candidate), taps = unrolled_taps(p.taps[2]);
+  const int64_t sums = p.channels * product(p.taps) / taps;
+  const int64_t groups = candidate.by_rows ? p.groups * p.rows * sums
+                                           : divide_up(p.rows, candidate.rows) * p.groups *
+                                                 divide_up(sums, candidate.local_size * candidate.channels);
+  const int64_t wanted = device.is_cpu() ? 16 : 1024;
+  int64_t slices = std::clamp<int64_t>(wanted / groups, 1, std::clamp<int64_t>(strips / 32, 1, 256));
+  const int64_t slice_strips = divide_up(std::max<int64_t>(strips, 1), slices);
+  slices = divide_up(std::max<int64_t>(strips, 1), slice_strips);
+  const Ref dw = slices == 1 ? launch.out() : launch.scratch(static_cast<uint64_t>(slices * count) * 4);
+  const auto fill = [&](auto kernel) {
+    fill_kernel(kernel, p, candidate);
+    kernel.x = launch.in(0);
+    kernel.dy = launch.in(1);
+    kernel.dw = dw;
+    kernel.push.x_offset = u32(x.offset());
+    kernel.push.dy_offset = u32(dy.offset());
+    kernel.push.slice_strips = u32(slice_strips);
+    kernel.push.slices = u32(slices);
+    return kernel;
+  };
+  if (candidate.by_rows) {
+    launch_rows(launch, fill(shaders::conv_weight_rows{}), static_cast<uint64_t>(groups * slices),
+                static_cast<uint64_t>(slice_strips));
+  } else {
+    auto kernel = fill(shaders::conv_weight{});
+    kernel.spec.local_size_x = candidate.local_size;
+    kernel.spec.LANES = candidate.lanes;
+    kernel.spec.CHANNELS = candidate.channels;
+    launch(kernel, launch.grid(static_cast<uint64_t>(groups * slices)));
+  }
+  if (slices > 1)
+    launch(shaders::sum_slices{.x = dw,
+                               .y = launch.out(),
+                               .push = {.count = u32(count), .slices = u32(slices), .stride = u32(count)}},
+           launch.grid(static_cast<uint64_t>(divide_up(count, 64))));
+}
+
+template <int kWeight, int kOut>
+double conv_flops(const Node& n) {
+  const auto shape = [&](int i) -> const Shape& { return i < 0 ? n.out().shape : n.in(i).shape(); };
+  const Shape& w = shape(kWeight);
+  return 2.0 * static_cast<double>(shape(kOut).numel()) * static_cast<double>(w.numel()) /
+         static_cast<double>(std::max<int64_t>(w[0], 1));
+}
+
+Tensor conv_node(const Conv& o, const Tensor& x, const Tensor& w, const Shape& y);
+Tensor transposed_node(const Conv& o, const Tensor& x, const Tensor& w, const Shape& y);
+Tensor weight_node(const Conv& o, const Tensor& x, const Tensor& dy, const Shape& w);
+
+const OpDef& kConv = define_op({.name = "conv",
+                                .launch = launch_conv,
+                                .fuses_output = true,
+                                .gradient =
+                                    [](const Backward& b) {
+                                      const Conv& o = b.attrs<Conv>();
+                                      std::vector<Tensor> dxs(2);
+                                      if (b.needs(0))
+                                        dxs[0] = transposed_node(o, b.dy(), b.x(1), b.x(0).shape());
+                                      if (b.needs(1)) dxs[1] = weight_node(o, b.x(0), b.dy(), b.x(1).shape());
+                                      return dxs;
+                                    },
+                                .flops = conv_flops<1, -1>});
+const OpDef& kTransposed = define_op({.name = "conv_transpose",
+                                      .launch = launch_transposed,
+                                      .fuses_output = true,
+                                      .gradient =
+                                          [](const Backward& b) {
+                                            const Conv& o = b.attrs<Conv>();
+                                            std::vector<Tensor> dxs(2);
+                                            if (b.needs(0))
+                                              dxs[0] = conv_node(o, b.dy(), b.x(1), b.x(0).shape());
+                                            if (b.needs(1))
+                                              dxs[1] = weight_node(o, b.dy(), b.x(0), b.x(1).shape());
+                                            return dxs;
+                                          },
+                                      .flops = conv_flops<1, 0>});
+const OpDef& kWeight = define_op({.name = "conv_weight",
+                                  .launch = launch_weight,
+                                  .gradient =
+                                      [](const Backward& b) {
+                                        const Conv& o = b.attrs<Conv>();
+                                        std::vector<Tensor> dxs(2);
+                                        if (b.needs(0))
+                                          dxs[0] = transposed_node(o, b.x(1), b.dy(), b.x(0).shape());
+                                        if (b.needs(1)) dxs[1] = conv_node(o, b.x(0), b.dy(), b.x(1).shape());
+                                        return dxs;
+                                      },
+                                  .flops = conv_flops<-1, 1>});
+
+Tensor conv_node(const Conv& o, const Tensor& x, const Tensor& w, const Shape& y) {
+  return make_node(kConv, o, {contiguous(x), contiguous(w)}, {{y}});
+}
+Tensor transposed_node(const Conv& o, const Tensor& x, const Tensor& w, const Shape& y) {
+  return make_node(kTransposed, o, {contiguous(x), contiguous(w)}, {{y}});
+}
+Tensor weight_node(const Conv& o, const Tensor& x, const Tensor& dy, const Shape& w) {
+  return make_node(kWeight, o, {contiguous(x), contiguous(dy)}, {{w}});
+}
+
+// Items of the batch are independent.
+int cut_batch(const Node&, int input, int axis) { return axis != 0 ? kNever : input == 0 ? 0 : kWhole; }
+[[maybe_unused]] const bool kCut = define_cut(cut_batch, {"conv", "conv_transpose"});
+
+// ---- what users write, checked
+
+// One value for all of the `n` axes, or one each.
+Axes axes_of(std::string_view op, const char* what, const Shape& values, int n, int64_t missing,
+             int64_t least) {
+  if (values.rank() != 1 && values.rank() != n)
+    throw Error(std::string(op),
+                cat(what, " ", values, " has ", values.rank(), " entries for ", n, " spatial axes"),
+                "give one for all, or one an axis");
+  Axes axes{missing, missing, missing};
+  for (int i = 0; i < n; ++i) {
+    const int64_t value = values[values.rank() == 1 ? 0 : i];
+    if (value < least || value > INT32_MAX)
+      throw Error(std::string(op), cat(what, " ", values, " must be at least ", least));
+    axes[static_cast<size_t>(kAxes - n + i)] = value;
+  }
+  return axes;
+}
+
+// Checks all but the sizes; returns the number of spatial axes.
+int check(std::string_view op, const Tensor& x, const Tensor& w, int64_t groups, int weight_axis) {
+  require_dtype(op, x, {DType::f32});
+  require_dtype(op, w, {DType::f32});
+  const int n = x.rank() - 2;
+  if (n < 1 || n > kAxes || w.rank() != x.rank())
+    throw Error(std::string(op), cat("x ", x.shape(), " and weight ", w.shape(), " do not fit"),
+                "x is [n, channels, spatial...] with one to three spatial axes, the weight of the same rank");
+  if (groups < 1 || x.dim(1) % groups != 0 || w.dim(0) % groups != 0)
+    throw Error(std::string(op),
+                cat(x.dim(1), " channels of x and a weight ", w.shape(), " are not ", groups, " groups"));
+  if (const int64_t channels = weight_axis == 1 ? w.dim(1) * groups : w.dim(0); x.dim(1) != channels)
+    throw Error(std::string(op),
+                cat("x ", x.shape(), " has ", x.dim(1), " channels, the weight ", w.shape(), " in ", groups,
+                    groups == 1 ? " group takes " : " groups takes ", channels));
+  for (int d = 2; d < w.rank(); ++d)
+    if (w.dim(d) < 1) throw Error(std::string(op), cat("the weight ", w.shape(), " has no taps"));
+  return n;
+}
+
+Conv conv_of(std::string_view op, const ConvOptions& options, int n) {
+  return {axes_of(op, "stride", options.stride, n, 1, 1), axes_of(op, "padding", options.padding, n, 0, 0),
+          axes_of(op, "dilation", options.dilation, n, 1, 1), options.groups};
+}
+
+}  // namespace
+
+Tensor conv(const Tensor& x, const Tensor& weight, const ConvOptions& options) {
+  const int n = check("conv", x, weight, options.groups, 1);
+  Conv o = conv_of("conv", options, n);
+  Shape y{x.dim(0), weight.dim(0)};
+  for (int d = 2; d < x.rank(); ++d) {
+    const auto at = static_cast<size_t>(kAxes - n + d - 2);
+    const int64_t reach = o.dilation[at] * (weight.dim(d) - 1) + 1;
+    int64_t padding = 2 * o.padding[at];
+    if (options.same) {
+      if (o.stride[at] != 1)
+        throw Error("conv", cat("padding `same` with stride ", options.stride),
+                    "the output would be smaller; give the padding in numbers");
+      padding = reach - 1;
+      o.padding[at] = padding / 2;
+    }
+    const int64_t size = x.dim(d) + padding - reach;
+    if (size < 0)
+      throw Error("conv",
+                  cat("a kernel that reaches over ", reach, " elements does not fit axis ", d, " of x ",
+                      x.shape(), " with padding ", o.padding[at]),
+                  "pad more, or use a smaller kernel or dilation");
+    y.push_back(size / o.stride[at] + 1);
+  }
+  return conv_node(o, x, weight, y);
+}
+
+Tensor conv_transpose(const Tensor& x, const Tensor& weight, const ConvOptions& options,
+                      const Shape& output_padding) {
+  const int n = check("conv_transpose", x, weight, options.groups, 0);
+  if (options.same)
+    throw Error("conv_transpose", "padding `same` is for conv alone", "give the padding in numbers");
+  const Conv o = conv_of("conv_transpose", options, n);
+  const Axes extra = axes_of("conv_transpose", "output padding", output_padding, n, 0, 0);
+  Shape y{x.dim(0), weight.dim(1) * options.groups};
+  for (int d = 2; d < x.rank(); ++d) {
+    const auto at = static_cast<size_t>(kAxes - n + d - 2);
+    if (extra[at] >= std::max(o.stride[at], o.dilation[at]))
+      throw Error("conv_transpose", cat("output padding ", output_padding, " must be below the stride ",
+                                        options.stride, " or the dilation ", options.dilation));
+    const int64_t size = (x.dim(d) - 1) * o.stride[at] - 2 * o.padding[at] +
+                         o.dilation[at] * (weight.dim(d) - 1) + 1 + extra[at];
+    if (size < 1 && x.dim(d) > 0)
+      throw Error("conv_transpose",
+                  cat("nothing is left of axis ", d, " of x ", x.shape(), " with padding ", options.padding));
+    y.push_back(std::max<int64_t>(size, 0));
+  }
+  return transposed_node(o, x, weight, y);
+}
+
+}  // namespace stithy
