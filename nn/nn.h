@@ -4,6 +4,7 @@
 #include "engine/graph/device.h"
 #include "engine/ops.h"
 #include "nn/checkpoint.h"
+#include "nn/conv.h"
 #include "nn/data/dataset.h"
 #include "nn/data/loader.h"
 #include "nn/fit.h"

@@ -10,14 +10,17 @@
 //                     Thread mapping: an invocation makes TAPS_W taps in each of ROWS channels r for CHANNELS of c; all
 //                     of a workgroup walk the same strips, a slice of all. Slices are added by sum_slices.
 //   conv_weight_rows  the same; a workgroup makes TAPS_W taps of one r and c, its lanes walk the strips together.
+// conv_texel and conv_weight_texel read by texel fetches, which are what is fast on old CPU drivers; see matmul.comp.
 // Past the end of a row of outputs dy counts as 0, so an infinite x there gives NaN where the sum would be finite.
 // Numerics: fp32 sums; conv: c, then t ascending; conv_weight: a strip's products, then the strips, ascending.
-// Search space: LANES, ROWS, COLS, CHANNELS.
+// Search space: LANES, ROWS, COLS, CHANNELS, X_PHASE.
 #version 460
-#pragma stithy kernels conv conv_weight conv_weight_rows
+#pragma stithy kernels conv conv_texel conv_weight conv_weight_texel conv_weight_rows
 #extension GL_GOOGLE_include_directive : require
 #pragma stithy fuse conv - y
+#pragma stithy fuse conv_texel - y
 #extension GL_EXT_control_flow_attributes : require
+#extension GL_EXT_samplerless_texture_functions : require
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_arithmetic : require
 #extension GL_KHR_shader_subgroup_ballot : require
@@ -28,13 +31,22 @@ layout(local_size_x = 64, local_size_x_id = 0) in;
 #include "grid.glsl"
 layout(constant_id = 1) const uint LANES = 1;
 #endif
+#if defined KERNEL_conv_texel || defined KERNEL_conv_weight_texel
+#define TEXELS
+#endif
 #include "conv.glsl"
 #include "fused.glsl"
 
-#ifdef KERNEL_conv
-layout(constant_id = 14) const bool Y_VEC4 = false;
-layout(set = 0, binding = 0) readonly buffer X { float x[]; };
+#if defined KERNEL_conv || defined KERNEL_conv_texel
+layout(constant_id = 15) const bool Y_VEC4 = false;
+layout(constant_id = 17) const uint UNROLL_H = 1;  // taps along h that are unrolled; divides TAPS_H
+layout(constant_id = 16) const bool W_VEC4 = false;  // along the rows: w_row is 1, rows and ROWS are multiples of 4
+#ifdef TEXELS
+layout(set = 0, binding = 1) uniform textureBuffer w;
+#else
 layout(set = 0, binding = 1) readonly buffer W { float w[]; };
+layout(set = 0, binding = 1) readonly buffer W4 { vec4 w4[]; };
+#endif
 layout(set = 0, binding = 2) writeonly buffer Y { float y[]; };
 layout(set = 0, binding = 2) writeonly buffer Y4 { vec4 y4[]; };
 layout(push_constant) uniform Push {
@@ -67,7 +79,8 @@ void main() {
   [[unroll]] for (uint p = 0; p < (LANES > 1 ? PARTS : ROWS); ++p) {
     const uint e = min(p * LANES + lane, WEIGHTS - 1);
     const uint r = LANES > 1 ? e / TAPS_W : p, t = LANES > 1 ? e % TAPS_W : 0;
-    w_at[p] = w_offset + group * w_group + min(row0 + r, rows - 1) * w_row + t * w_tap[2];
+    const uint row = LANES == 1 && W_VEC4 ? min(row0 + r / 4 * 4, rows - 4) : min(row0 + r, rows - 1);
+    w_at[p] = w_offset + group * w_group + row * w_row + t * w_tap[2];
   }
 
   float sum[ROWS * COLS];
@@ -75,26 +88,36 @@ void main() {
   uint w_from = 0;
   for (uint c = 0; c < channels; ++c, from += x_channel, w_from += w_channel) {
     for (uint td = 0; td < TAPS_D; ++td) {
-      for (uint th = 0; th < TAPS_H; ++th) {
+      for (uint th0 = 0; th0 < TAPS_H; th0 += UNROLL_H) {
         for (uint block = 0; block < BLOCKS_W; ++block) {
-          float xs[SEGMENT];
-          LOAD_SEGMENT(xs, from, id0 + int(td * TAP_STEP_D), ih0 + int(th * TAP_STEP_H),
-                       iw0 + int(block * TAPS_W * TAP_STEP_W))
-          const uint w_tile = w_from + td * w_tap[0] + th * w_tap[1] + block * TAPS_W * w_tap[2];
-          float ws[LANES > 1 ? PARTS : 1];
-          if (LANES > 1) {
-            [[unroll]] for (uint p = 0; p < PARTS; ++p) ws[p] = w[w_at[p] + w_tile];
-          }
-          [[unroll]] for (uint r = 0; r < ROWS; ++r) {
-            float of_row[TAPS_W];
-            [[unroll]] for (uint t = 0; t < TAPS_W; ++t) {
-              const uint e = r * TAPS_W + t;
-              of_row[t] =
-                  LANES > 1 ? subgroupBroadcast(ws[e / LANES], e % LANES) : w[w_at[r] + w_tile + t * w_tap[2]];
+          [[unroll]] for (uint h = 0; h < UNROLL_H; ++h) {
+            const uint th = th0 + h;
+            float xs[SEGMENT];
+            LOAD_SEGMENT(xs, from, id0 + int(td * TAP_STEP_D), ih0 + int(th * TAP_STEP_H),
+                         iw0 + int(block * TAPS_W * TAP_STEP_W))
+            const uint w_tile = w_from + td * w_tap[0] + th * w_tap[1] + block * TAPS_W * w_tap[2];
+            float ws[LANES > 1 ? PARTS : 1];
+            if (LANES > 1) {
+              [[unroll]] for (uint p = 0; p < PARTS; ++p) ws[p] = LOAD(w, w_at[p] + w_tile);
             }
-            [[unroll]] for (uint j = 0; j < COLS; ++j)
-              [[unroll]] for (uint t = 0; t < TAPS_W; ++t)
-                sum[r * COLS + j] += of_row[t] * xs[j * STEP_W + t * TAP_STEP_W];
+            vec4 of_rows[TAPS_W];
+            [[unroll]] for (uint r = 0; r < ROWS; ++r) {
+              float of_row[TAPS_W];
+              [[unroll]] for (uint t = 0; t < TAPS_W; ++t) {
+                const uint e = r * TAPS_W + t, at = w_at[LANES > 1 ? 0 : r] + w_tile + t * w_tap[2];
+                if (LANES > 1) {
+                  of_row[t] = subgroupBroadcast(ws[e / LANES], e % LANES);
+                } else if (W_VEC4) {
+                  if (r % 4 == 0) of_rows[t] = LOAD4(w, at / 4);
+                  of_row[t] = of_rows[t][r % 4];
+                } else {
+                  of_row[t] = LOAD(w, at);
+                }
+              }
+              [[unroll]] for (uint j = 0; j < COLS; ++j)
+                [[unroll]] for (uint t = 0; t < TAPS_W; ++t)
+                  sum[r * COLS + j] += of_row[t] * xs[j * STEP_W + t * TAP_STEP_W];
+            }
           }
         }
       }
@@ -121,9 +144,13 @@ void main() {
 }
 #endif
 
-#if defined KERNEL_conv_weight || defined KERNEL_conv_weight_rows
-layout(set = 0, binding = 0) readonly buffer X { float x[]; };
+#if defined KERNEL_conv_weight || defined KERNEL_conv_weight_texel || defined KERNEL_conv_weight_rows
+#ifdef TEXELS
+layout(set = 0, binding = 1) uniform textureBuffer dy;
+#else
 layout(set = 0, binding = 1) readonly buffer Dy { float dy[]; };
+layout(set = 0, binding = 1) readonly buffer Dy4 { vec4 dy4[]; };
+#endif
 layout(set = 0, binding = 2) writeonly buffer Dw { float dw[]; };
 layout(push_constant) uniform Push {
   uint x_offset, dy_offset;
@@ -134,8 +161,9 @@ layout(push_constant) uniform Push {
 };
 #endif
 
-#ifdef KERNEL_conv_weight
-layout(constant_id = 14) const uint CHANNELS = 1;
+#if defined KERNEL_conv_weight || defined KERNEL_conv_weight_texel
+layout(constant_id = 15) const uint CHANNELS = 1;
+layout(constant_id = 16) const bool DY_VEC4 = false;  // along a strip: rows of outputs and COLS are multiples of 4
 
 // dy of ROWS channels along a strip.
 const uint GRADIENTS = ROWS * COLS;
@@ -182,9 +210,17 @@ void main() {
     const uint dy_from = n * groups * rows * y_row + (od * out_size[1] + oh) * out_size[2] + ow;
     float dys[PARTS];
     [[unroll]] for (uint p = 0; p < PARTS; ++p) {
-      const bool inside = ow + dy_column[p] < out_size[2];
-      const float value = dy[inside ? dy_at[p] + dy_from : 0];
-      dys[p] = inside ? value : 0.0;
+      if (LANES == 1 && DY_VEC4) {
+        if (p % 4 != 0) continue;
+        const bool inside = ow + dy_column[p] < out_size[2];
+        const vec4 values = LOAD4(dy, inside ? (dy_at[p] + dy_from) / 4 : 0);
+        [[unroll]] for (uint e = 0; e < 4; ++e) dys[p + e] = inside ? values[e] : 0.0;
+      } else {
+        const bool inside = ow + dy_column[p] < out_size[2];
+        const uint at = inside ? dy_at[p] + dy_from : 0;
+        const float value = LOAD(dy, at);
+        dys[p] = inside ? value : 0.0;
+      }
     }
     [[unroll]] for (uint k = 0; k < CHANNELS; ++k) {
       float xs[SEGMENT];

@@ -9,6 +9,7 @@
 #include "engine/ops/elements.h"
 #include "engine/ops/rows.h"
 #include "shaders/conv.h"
+#include "shaders/copy.h"
 #include "shaders/sum_slices.h"
 
 namespace stithy {
@@ -144,12 +145,14 @@ int64_t unrolled_taps(int64_t taps) {
 
 // One way to compute a problem.
 struct Candidate {
-  uint32_t local_size = 64, lanes = 1, rows = 4, cols = 4, channels = 1;
-  bool by_rows = false;  // of the weights' gradient: conv_weight_rows
+  uint32_t local_size = 64, lanes = 1, rows = 4, cols = 4, channels = 1, unroll = 1;
+  bool texels = false, vectors = false;  // vectors: x is read so
+  bool by_rows = false;                  // of the weights' gradient: conv_weight_rows
   std::string label() const {
     if (by_rows) return cat("a workgroup a weight, strips of ", cols);
-    return cat("registers ", rows, "x", cols, channels > 1 ? cat("x", channels) : "",
-               lanes > 1 ? " broadcast" : "");
+    return cat(texels ? "texels " : "registers ", rows, "x", cols, channels > 1 ? cat("x", channels) : "",
+               lanes > 1 ? " broadcast" : "", vectors ? " vectors" : "",
+               unroll > 1 ? cat(" unrolled ", unroll) : "");
   }
   friend bool operator==(const Candidate&, const Candidate&) = default;
 };
@@ -172,27 +175,52 @@ uint32_t block_of(int64_t count, int64_t most) {
   return u32(divide_up(count, divide_up(count, std::max<int64_t>(most, 1))));
 }
 
+bool fits_texels(const vk::DeviceInfo& device, const Tensor& x) {
+  return device.texel_alignment <= kAlignment &&
+         storage_bytes(
+             x.node()->out(x.output()).storage_node->out(x.node()->out(x.output()).storage_output)) /
+                 16 <=
+             device.max_texel_elements;
+}
+bool whole_vectors(std::initializer_list<int64_t> values) {
+  return std::ranges::all_of(values, [](int64_t v) { return v % 4 == 0; });
+}
+// Where segments of strips of `cols` lie within vectors of x; 4 where they do not lie alike.
+uint32_t phase_of(const Problem& p, int64_t x_offset, int64_t cols) {
+  if (!whole_vectors({p.in[2], x_offset, cols * p.step[2]}) || unrolled_taps(p.taps[2]) != p.taps[2])
+    return 4;
+  return u32((p.base[2] % 4 + 4) % 4);
+}
+
 bool is_one_subgroup(const vk::DeviceInfo& device) { return device.is_cpu() && device.fixed_subgroup_size; }
 
 // The first is good without measuring, the last is the plain one.
-Candidates conv_candidates(const vk::DeviceInfo& device, const Problem& p) {
+Candidates conv_candidates(const vk::DeviceInfo& device, const Problem& p, const Tensor& x, const Tensor& w) {
   Candidates candidates;
   const int64_t taps = unrolled_taps(p.taps[2]);
-  const auto offer = [&](int64_t rows, int64_t cols, bool broadcast) {
-    const uint32_t width = strip_of(p.out[2], cols);
+  const bool texels = p.rows % 4 == 0 && fits_texels(device, x) && fits_texels(device, w);
+  const auto offer = [&](int64_t rows, int64_t cols, bool from_texels, bool vectors, int64_t most) {
+    const uint32_t width = strip_of(p.out[2], cols), lanes = device.subgroup_size;
     // More products in a row compile for many seconds.
-    const uint32_t block = block_of(p.rows, std::min(rows, 640 / (width * taps)));
-    const uint32_t lanes = device.subgroup_size;
-    add(candidates,
-        {.local_size = lanes, .lanes = broadcast && block > 1 ? lanes : 1, .rows = block, .cols = width});
+    uint32_t block = block_of(p.rows, std::min(rows, most / (width * taps)));
+    const int64_t unroll = p.taps[1] * width * taps * block <= most ? p.taps[1] : 1;
+    from_texels = from_texels && texels;
+    if (from_texels) block = u32(divide_up(block, 4) * 4);
+    add(candidates, {.local_size = lanes,
+                     .lanes = !from_texels && block > 1 ? lanes : 1,
+                     .rows = block,
+                     .cols = width,
+                     .unroll = u32(unroll),
+                     .texels = from_texels,
+                     .vectors = vectors && phase_of(p, x.offset(), width) < 4});
   };
   if (is_one_subgroup(device)) {
-    const bool broadcast = !device.slow_broadcast;
-    offer(16, 8, broadcast);
-    offer(16, 4, broadcast);
-    offer(8, 8, broadcast);
-    offer(32, 8, broadcast);
-    offer(16, 8, !broadcast);
+    offer(16, 8, device.fast_texels, true, 1200);
+    offer(16, 8, device.fast_texels, false, 1200);
+    offer(16, 8, device.fast_texels, true, 600);
+    offer(8, 8, device.fast_texels, true, 600);
+    offer(16, 4, device.fast_texels, true, 600);
+    offer(32, 8, device.fast_texels, true, 1200);
   }
   const uint32_t rows = block_of(p.rows, 4);
   add(candidates, {.local_size = std::min(64u, device.max_workgroup_invocations),
@@ -201,28 +229,31 @@ Candidates conv_candidates(const vk::DeviceInfo& device, const Problem& p) {
   return candidates;
 }
 
-Candidates weight_candidates(const vk::DeviceInfo& device, const Problem& p) {
+Candidates weight_candidates(const vk::DeviceInfo& device, const Problem& p, const Tensor& x,
+                             const Tensor& dy) {
   Candidates candidates;
   const int64_t taps = unrolled_taps(p.taps[2]), sums = p.channels * product(p.taps) / taps;
-  const auto offer = [&](int64_t rows, int64_t cols, int64_t channels, bool broadcast) {
+  const bool texels = fits_texels(device, x) && fits_texels(device, dy);
+  const auto offer = [&](int64_t rows, int64_t cols, int64_t channels, bool from_texels, bool vectors) {
     const uint32_t lanes = device.subgroup_size, width = strip_of(p.out[2], cols);
     const int64_t each = std::clamp<int64_t>(sums / lanes, 1, channels);
     const uint32_t block = block_of(p.rows, std::min<int64_t>(rows, 640 / (width * taps * each)));
+    from_texels = from_texels && texels;
     add(candidates, {.local_size = lanes,
-                     .lanes = broadcast ? lanes : 1,
+                     .lanes = from_texels ? 1 : lanes,
                      .rows = block,
                      .cols = width,
-                     .channels = u32(each)});
+                     .channels = u32(each),
+                     .texels = from_texels,
+                     .vectors = vectors && phase_of(p, x.offset(), width) < 4});
   };
   const bool few = p.rows * sums < 64;
   const Candidate by_rows{.rows = 1, .cols = strip_of(p.out[2], 8), .by_rows = true};
   if (few) add(candidates, by_rows);
   if (is_one_subgroup(device)) {
-    const bool broadcast = !device.slow_broadcast;
-    offer(16, 8, taps == 1 ? 4 : 1, broadcast);
-    offer(8, 8, taps == 1 ? 8 : 2, broadcast);
-    offer(16, 4, taps == 1 ? 4 : 1, broadcast);
-    offer(16, 8, taps == 1 ? 4 : 1, !broadcast);
+    offer(16, 8, taps == 1 ? 4 : device.fast_texels ? 2 : 1, device.fast_texels, true);
+    offer(16, 8, taps == 1 ? 4 : device.fast_texels ? 2 : 1, device.fast_texels, false);
+    offer(8, 8, taps == 1 ? 8 : 2, device.fast_texels, true);
   }
   if (!few) add(candidates, by_rows);
   add(candidates, {.local_size = std::min(64u, device.max_workgroup_invocations),
@@ -244,10 +275,11 @@ Candidate choose(Launch& launch, const char* kernel, const Problem& p, const Can
 }
 
 template <class Kernel>
-void fill_kernel(Kernel& kernel, const Problem& p, const Candidate& candidate) {
+void fill_kernel(Kernel& kernel, const Problem& p, const Candidate& candidate, int64_t x_offset) {
   auto& spec = kernel.spec;
   spec.ROWS = candidate.rows;
   spec.COLS = candidate.cols;
+  spec.X_PHASE = candidate.vectors ? phase_of(p, x_offset, candidate.cols) : 4;
   const int64_t taps = unrolled_taps(p.taps[2]);
   spec.TAPS_D = u32(p.taps[0]), spec.TAPS_H = u32(p.taps[1]), spec.TAPS_W = u32(taps);
   spec.BLOCKS_W = u32(p.taps[2] / taps);
@@ -269,46 +301,78 @@ int64_t strips_of(const Problem& p, const Candidate& candidate) {
   return p.batches * p.out[0] * p.out[1] * divide_up(p.out[2], candidate.cols);
 }
 
-void launch_problem(const Problem& whole, const Tensor& x, const Tensor& w, int x_input, Launch& launch) {
-  const Problem p = merged(whole);
-  const Candidate candidate = choose(launch, "conv", p, conv_candidates(launch.device(), p));
-  shaders::conv kernel{.x = launch.in(x_input), .w = launch.in(1 - x_input), .y = launch.out()};
-  fill_kernel(kernel, p, candidate);
-  kernel.spec.local_size_x = candidate.local_size;
-  kernel.spec.LANES = candidate.lanes;
-  const auto whole_vectors = [](std::initializer_list<int64_t> values) {
-    return std::ranges::all_of(values, [](int64_t v) { return v % 4 == 0; });
+// The weights with their rows side by side.
+Ref pack_weights(Problem& p, const Tensor& w, const Ref& ref, Launch& launch) {
+  const Shape shape{p.groups, p.channels, p.taps[0], p.taps[1], p.taps[2], p.rows};
+  const Shape strides{p.w_group, p.w_channel, p.w_tap[0], p.w_tap[1], p.w_tap[2], p.w_row};
+  const Elements elements =
+      walk_elements(shape, {{strides, w.offset() + p.w_offset}, {contiguous_strides(shape), 0}});
+  shaders::copy copy{.x = ref, .y = launch.scratch(static_cast<uint64_t>(shape.numel()) * 4)};
+  copy.push = {.count = elements.count, .x_offset = elements[0].offset};
+  std::ranges::copy(elements.shape, std::begin(copy.push.shape));
+  std::ranges::copy(elements[0].strides, std::begin(copy.push.x_strides));
+  copy.spec.DIMS = elements.dims;
+  copy.spec.X_MODE = elements[0].mode;
+  copy.spec.X_DTYPE = copy.spec.Y_DTYPE = static_cast<uint32_t>(DType::f32);
+  launch_elements(launch, copy, elements.count);
+  p.w_offset = 0;
+  p.w_row = 1;
+  const Axes taps = dense(p.taps);
+  for (size_t d = 0; d < kAxes; ++d) p.w_tap[d] = taps[d] * p.rows;
+  p.w_channel = product(p.taps) * p.rows;
+  p.w_group = p.channels * p.w_channel;
+  return copy.y;
+}
+
+void launch_problem(const Problem& whole, const Tensor& x, const Tensor& w, Launch& launch) {
+  Problem p = merged(whole);
+  const Candidate candidate = choose(launch, "conv", p, conv_candidates(launch.device(), p, x, w));
+  const bool packs = candidate.texels && p.channels > 0;
+  const Ref weights = packs ? pack_weights(p, w, launch.in(1), launch) : launch.in(1);
+  const auto call = [&](auto kernel) {
+    kernel.x = launch.in(0);
+    kernel.w = weights;
+    kernel.y = launch.out();
+    fill_kernel(kernel, p, candidate, x.offset());
+    kernel.spec.local_size_x = candidate.local_size;
+    kernel.spec.LANES = candidate.lanes;
+    kernel.spec.Y_VEC4 =
+        p.y_step[2] == 1 && whole_vectors({candidate.cols, p.out[2], p.y_offset, p.y_row,
+                                           p.out[0] == 1 ? 0 : p.y_step[0], p.out[1] == 1 ? 0 : p.y_step[1]});
+    kernel.spec.W_VEC4 = packs;
+    kernel.spec.UNROLL_H = candidate.unroll;
+    kernel.push.x_offset = u32(x.offset());
+    kernel.push.w_offset = u32(p.w_offset + (packs ? 0 : w.offset()));
+    kernel.push.y_offset = u32(p.y_offset);
+    kernel.push.y_row = u32(p.y_row);
+    kernel.push.w_group = u32(p.w_group);
+    kernel.push.w_row = u32(p.w_row);
+    kernel.push.w_channel = u32(p.w_channel);
+    for (size_t d = 0; d < kAxes; ++d) {
+      kernel.push.y_step[d] = u32(p.y_step[d]);
+      kernel.push.w_tap[d] = u32(p.w_tap[d]);
+    }
+    launch(kernel, launch.grid(static_cast<uint64_t>(
+                       divide_up(p.rows, candidate.rows) *
+                       divide_up(strips_of(p, candidate), candidate.local_size) * p.groups)));
   };
-  kernel.spec.Y_VEC4 =
-      p.y_step[2] == 1 && whole_vectors({candidate.cols, p.out[2], p.y_offset, p.y_row,
-                                         p.out[0] == 1 ? 0 : p.y_step[0], p.out[1] == 1 ? 0 : p.y_step[1]});
-  kernel.push.x_offset = u32(x.offset());
-  kernel.push.w_offset = u32(w.offset() + p.w_offset);
-  kernel.push.y_offset = u32(p.y_offset);
-  kernel.push.y_row = u32(p.y_row);
-  kernel.push.w_group = u32(p.w_group);
-  kernel.push.w_row = u32(p.w_row);
-  kernel.push.w_channel = u32(p.w_channel);
-  for (size_t d = 0; d < kAxes; ++d) {
-    kernel.push.y_step[d] = u32(p.y_step[d]);
-    kernel.push.w_tap[d] = u32(p.w_tap[d]);
-  }
-  launch(kernel, launch.grid(static_cast<uint64_t>(divide_up(p.rows, candidate.rows) *
-                                                   divide_up(strips_of(p, candidate), candidate.local_size) *
-                                                   p.groups)));
+  if (candidate.texels)
+    call(shaders::conv_texel{});
+  else
+    call(shaders::conv{});
 }
 
 // Inputs: x, w.
 void launch_conv(const Node& n, Launch& launch) {
   if (n.out().shape.numel() == 0) return;
   launch_problem(forward_problem(n.attrs<Conv>(), n.in(0).shape(), n.in(1).shape(), n.out().shape), n.in(0),
-                 n.in(1), 0, launch);
+                 n.in(1), launch);
 }
 void launch_transposed(const Node& n, Launch& launch) {
   if (n.out().shape.numel() == 0) return;
   for (const Problem& p :
        transposed_problems(n.attrs<Conv>(), n.in(0).shape(), n.in(1).shape(), n.out().shape))
-    launch_problem(p, n.in(0), n.in(1), 0, launch);
+    launch_problem(p, n.in(0), n.in(1), launch);
 }
 
 // Inputs: x, dy. The sum over the batch is made of slices, in parts that fit a binding.
@@ -318,7 +382,7 @@ void launch_weight(const Node& n, Launch& launch) {
   if (count == 0) return;
   const Problem p = merged(forward_problem(n.attrs<Conv>(), x.shape(), n.out().shape, dy.shape()));
   const vk::DeviceInfo& device = launch.device();
-  const Candidate candidate = choose(launch, "conv_weight", p, weight_candidates(device, p));
+  const Candidate candidate = choose(launch, "conv_weight", p, weight_candidates(device, p, x, dy));
   const int64_t strips = strips_of(p, candidate), taps = unrolled_taps(p.taps[2]);
   const int64_t sums = p.channels * product(p.taps) / taps;
   const int64_t groups = candidate.by_rows ? p.groups * p.rows * sums
@@ -330,7 +394,7 @@ void launch_weight(const Node& n, Launch& launch) {
   slices = divide_up(std::max<int64_t>(strips, 1), slice_strips);
   const Ref dw = slices == 1 ? launch.out() : launch.scratch(static_cast<uint64_t>(slices * count) * 4);
   const auto fill = [&](auto kernel) {
-    fill_kernel(kernel, p, candidate);
+    fill_kernel(kernel, p, candidate, x.offset());
     kernel.x = launch.in(0);
     kernel.dy = launch.in(1);
     kernel.dw = dw;
@@ -344,11 +408,17 @@ void launch_weight(const Node& n, Launch& launch) {
     launch_rows(launch, fill(shaders::conv_weight_rows{}), static_cast<uint64_t>(groups * slices),
                 static_cast<uint64_t>(slice_strips));
   } else {
-    auto kernel = fill(shaders::conv_weight{});
-    kernel.spec.local_size_x = candidate.local_size;
-    kernel.spec.LANES = candidate.lanes;
-    kernel.spec.CHANNELS = candidate.channels;
-    launch(kernel, launch.grid(static_cast<uint64_t>(groups * slices)));
+    const auto call = [&](auto kernel) {
+      kernel.spec.local_size_x = candidate.local_size;
+      kernel.spec.LANES = candidate.lanes;
+      kernel.spec.CHANNELS = candidate.channels;
+      kernel.spec.DY_VEC4 = whole_vectors({candidate.cols, p.out[2], dy.offset()});
+      launch(kernel, launch.grid(static_cast<uint64_t>(groups * slices)));
+    };
+    if (candidate.texels)
+      call(fill(shaders::conv_weight_texel{}));
+    else
+      call(fill(shaders::conv_weight{}));
   }
   if (slices > 1)
     launch(shaders::sum_slices{.x = dw,
