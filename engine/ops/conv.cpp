@@ -162,11 +162,13 @@ void add(Candidates& candidates, const Candidate& candidate) {
   if (std::ranges::find(candidates, candidate) == candidates.end()) candidates.push_back(candidate);
 }
 
-// The width of a strip of at most `most` that leaves the fewest columns of a row of `size` idle.
+// The width of a strip of at most `most`: few strips with few idle columns. A strip costs two columns beside
+// its own.
 uint32_t strip_of(int64_t size, int64_t most) {
+  const auto cost = [&](int64_t width) { return divide_up(size, width) * (width + 2); };
   int64_t best = 1;
   for (int64_t width = 2; width <= most; ++width)
-    if (divide_up(size, width) * width <= divide_up(size, best) * best + size / 16) best = width;
+    if (cost(width) <= cost(best)) best = width;
   return u32(best);
 }
 
@@ -198,29 +200,27 @@ bool is_one_subgroup(const vk::DeviceInfo& device) { return device.is_cpu() && d
 Candidates conv_candidates(const vk::DeviceInfo& device, const Problem& p, const Tensor& x, const Tensor& w) {
   Candidates candidates;
   const int64_t taps = unrolled_taps(p.taps[2]);
-  const bool texels = p.rows % 4 == 0 && fits_texels(device, x) && fits_texels(device, w);
-  const auto offer = [&](int64_t rows, int64_t cols, bool from_texels, bool vectors, int64_t most) {
-    const uint32_t width = strip_of(p.out[2], cols), lanes = device.subgroup_size;
+  const bool texels =
+      device.fast_texels && p.rows % 4 == 0 && fits_texels(device, x) && fits_texels(device, w);
+  const auto offer = [&](int64_t rows, int64_t most) {
+    const uint32_t width = strip_of(p.out[2], 8), lanes = device.subgroup_size;
     // More products in a row compile for many seconds.
     uint32_t block = block_of(p.rows, std::min(rows, most / (width * taps)));
     const int64_t unroll = p.taps[1] * width * taps * block <= most ? p.taps[1] : 1;
-    from_texels = from_texels && texels;
-    if (from_texels) block = u32(divide_up(block, 4) * 4);
+    if (texels) block = u32(divide_up(block, 4) * 4);
     add(candidates, {.local_size = lanes,
-                     .lanes = !from_texels && block > 1 ? lanes : 1,
+                     .lanes = !texels && block > 1 ? lanes : 1,
                      .rows = block,
                      .cols = width,
                      .unroll = u32(unroll),
-                     .texels = from_texels,
-                     .vectors = vectors && phase_of(p, x.offset(), width) < 4});
+                     .texels = texels,
+                     .vectors = phase_of(p, x.offset(), width) < 4});
   };
   if (is_one_subgroup(device)) {
-    offer(16, 8, device.fast_texels, true, 1200);
-    offer(16, 8, device.fast_texels, false, 1200);
-    offer(16, 8, device.fast_texels, true, 600);
-    offer(8, 8, device.fast_texels, true, 600);
-    offer(16, 4, device.fast_texels, true, 600);
-    offer(32, 8, device.fast_texels, true, 1200);
+    offer(16, device.fast_texels ? 600 : 1200);
+    offer(16, device.fast_texels ? 1200 : 600);
+    offer(8, 600);
+    offer(32, 1200);
   }
   const uint32_t rows = block_of(p.rows, 4);
   add(candidates, {.local_size = std::min(64u, device.max_workgroup_invocations),
@@ -233,27 +233,24 @@ Candidates weight_candidates(const vk::DeviceInfo& device, const Problem& p, con
                              const Tensor& dy) {
   Candidates candidates;
   const int64_t taps = unrolled_taps(p.taps[2]), sums = p.channels * product(p.taps) / taps;
-  const bool texels = fits_texels(device, x) && fits_texels(device, dy);
-  const auto offer = [&](int64_t rows, int64_t cols, int64_t channels, bool from_texels, bool vectors) {
-    const uint32_t lanes = device.subgroup_size, width = strip_of(p.out[2], cols);
+  const bool texels = device.fast_texels && fits_texels(device, x) && fits_texels(device, dy);
+  const auto offer = [&](int64_t rows, int64_t channels) {
+    const uint32_t lanes = device.subgroup_size, width = strip_of(p.out[2], 8);
     const int64_t each = std::clamp<int64_t>(sums / lanes, 1, channels);
-    const uint32_t block = block_of(p.rows, std::min<int64_t>(rows, 640 / (width * taps * each)));
-    from_texels = from_texels && texels;
     add(candidates, {.local_size = lanes,
-                     .lanes = from_texels ? 1 : lanes,
-                     .rows = block,
+                     .lanes = texels ? 1 : lanes,
+                     .rows = block_of(p.rows, std::min<int64_t>(rows, 640 / (width * taps * each))),
                      .cols = width,
                      .channels = u32(each),
-                     .texels = from_texels,
-                     .vectors = vectors && phase_of(p, x.offset(), width) < 4});
+                     .texels = texels,
+                     .vectors = phase_of(p, x.offset(), width) < 4});
   };
   const bool few = p.rows * sums < 64;
   const Candidate by_rows{.rows = 1, .cols = strip_of(p.out[2], 8), .by_rows = true};
   if (few) add(candidates, by_rows);
   if (is_one_subgroup(device)) {
-    offer(16, 8, taps == 1 ? 4 : device.fast_texels ? 2 : 1, device.fast_texels, true);
-    offer(16, 8, taps == 1 ? 4 : device.fast_texels ? 2 : 1, device.fast_texels, false);
-    offer(8, 8, taps == 1 ? 8 : 2, device.fast_texels, true);
+    offer(16, taps == 1 ? 4 : texels ? 2 : 1);
+    offer(8, taps == 1 ? 8 : 2);
   }
   if (!few) add(candidates, by_rows);
   add(candidates, {.local_size = std::min(64u, device.max_workgroup_invocations),
