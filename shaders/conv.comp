@@ -37,6 +37,44 @@ layout(constant_id = 1) const uint LANES = 1;
 #include "conv.glsl"
 #include "fused.glsl"
 
+// How x is read: 4 an element at a time; below 4 in vectors, of which the segments begin X_PHASE elements after the first.
+// The rows are whole vectors then.
+layout(constant_id = 14) const uint X_PHASE = 4;
+
+#ifdef TEXELS
+layout(set = 0, binding = 0) uniform textureBuffer x;
+#define LOAD(x, i) texelFetch(x, int((i) / 4))[(i) % 4]
+#define LOAD4(x, i) texelFetch(x, int(i))
+#else
+layout(set = 0, binding = 0) readonly buffer X { float x[]; };
+layout(set = 0, binding = 0) readonly buffer X4 { vec4 x4[]; };
+#define LOAD(x, i) x[i]
+#define LOAD4(x, i) x##4[i]
+#endif
+
+// Fills xs with the segment of the input's row (id, ih) from iw on; `from` is the channel's first element.
+#define LOAD_SEGMENT(xs, from, id, ih, iw)                                                         \
+  {                                                                                                \
+    const bool in_row = uint(id) < in_size[0] && uint(ih) < in_size[1];                            \
+    const uint row_from = (from) + uint(((id) * int(in_size[1]) + (ih)) * int(in_size[2]) + (iw)); \
+    if (X_PHASE < 4) {                                                                             \
+      [[unroll]] for (uint v = 0; v < (X_PHASE + SEGMENT + 3) / 4; ++v) {                          \
+        const bool inside = in_row && uint((iw) + int(4 * v) - int(X_PHASE)) < in_size[2];         \
+        vec4 values = LOAD4(x, inside ? (row_from + 4 * v - X_PHASE) / 4 : 0);                         \
+        if (!inside) values = vec4(0);                                                             \
+        [[unroll]] for (uint e = 0; e < 4; ++e)                                                    \
+          if (4 * v + e >= X_PHASE && 4 * v + e - X_PHASE < SEGMENT) xs[4 * v + e - X_PHASE] = values[e]; \
+      }                                                                                            \
+    } else {                                                                                       \
+      [[unroll]] for (uint s = 0; s < SEGMENT; ++s) {                                              \
+        const bool inside = in_row && uint((iw) + int(s)) < in_size[2];                            \
+        const uint at = inside ? row_from + s : 0;                                                 \
+        const float value = LOAD(x, at);                                                           \
+        xs[s] = inside ? value : 0.0;                                                              \
+      }                                                                                            \
+    }                                                                                              \
+  }
+
 #if defined KERNEL_conv || defined KERNEL_conv_texel
 layout(constant_id = 15) const bool Y_VEC4 = false;
 layout(constant_id = 17) const uint UNROLL_H = 1;  // taps along h that are unrolled; divides TAPS_H

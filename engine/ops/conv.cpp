@@ -7,8 +7,10 @@
 #include "engine/graph/plan.h"
 #include "engine/ops.h"
 #include "engine/ops/elements.h"
+#include "engine/ops/product.h"
 #include "engine/ops/rows.h"
 #include "shaders/conv.h"
+#include "shaders/conv_shared.h"
 #include "shaders/copy.h"
 #include "shaders/sum_slices.h"
 
@@ -148,7 +150,12 @@ struct Candidate {
   uint32_t local_size = 64, lanes = 1, rows = 4, cols = 4, channels = 1, unroll = 1;
   bool texels = false, vectors = false;  // vectors: x is read so
   bool by_rows = false;                  // of the weights' gradient: conv_weight_rows
+  uint32_t k_tile = 0, lanes_n = 16;     // of tiles in shared memory; 0 for none
+
+  int64_t tile_m() const { return local_size / lanes_n * rows; }
+  int64_t tile_n() const { return lanes_n * cols; }
   std::string label() const {
+    if (k_tile) return cat("shared memory ", tile_m(), "x", tile_n(), " of ", rows, "x", cols);
     if (by_rows) return cat("a workgroup a weight, strips of ", cols);
     return cat(texels ? "texels " : "registers ", rows, "x", cols, channels > 1 ? cat("x", channels) : "",
                lanes > 1 ? " broadcast" : "", vectors ? " vectors" : "",
@@ -194,6 +201,29 @@ uint32_t phase_of(const Problem& p, int64_t x_offset, int64_t cols) {
   return u32((p.base[2] % 4 + 4) % 4);
 }
 
+// Tiles of shared memory for a product m x k x n, the best first: little of a tile may be idle, and tiles
+// enough fill the device.
+void add_tiles(Candidates& candidates, const vk::DeviceInfo& device, int64_t m, int64_t k, int64_t n) {
+  constexpr int64_t kFill = 160;
+  if (device.is_cpu() || m < 8 || k < 8 || n < 8) return;
+  Candidates tiles;
+  for (const Candidate& tile : {Candidate{.local_size = 256, .rows = 8, .cols = 8, .k_tile = 8},
+                                Candidate{.local_size = 128, .rows = 8, .cols = 4, .k_tile = 16},
+                                Candidate{.local_size = 64, .rows = 4, .cols = 4, .k_tile = 16}}) {
+    if (device.few_registers && tile.rows * tile.cols > 32) continue;
+    const int64_t shared = (tile.tile_m() + tile.tile_n() + 8) * tile.k_tile * 4;
+    if (tile.local_size <= device.max_workgroup_invocations && shared <= device.shared_memory)
+      tiles.push_back(tile);
+  }
+  const auto cost = [&](const Candidate& t) {
+    const int64_t groups = divide_up(m, t.tile_m()) * divide_up(n, t.tile_n());
+    // The time of a tile, by what it computes and what it loads, in rounds that the device takes.
+    return divide_up(groups, kFill) * t.tile_m() * t.tile_n() * (16 + 1024 / (t.tile_m() + t.tile_n()));
+  };
+  std::ranges::stable_sort(tiles, {}, cost);
+  for (const Candidate& tile : tiles) add(candidates, tile);
+}
+
 bool is_one_subgroup(const vk::DeviceInfo& device) { return device.is_cpu() && device.fixed_subgroup_size; }
 
 // The first is good without measuring, the last is the plain one.
@@ -222,6 +252,7 @@ Candidates conv_candidates(const vk::DeviceInfo& device, const Problem& p, const
     offer(8, 600);
     offer(32, 1200);
   }
+  add_tiles(candidates, device, p.rows, p.channels * product(p.taps), p.batches * product(p.out));
   const uint32_t rows = block_of(p.rows, 4);
   add(candidates, {.local_size = std::min(64u, device.max_workgroup_invocations),
                    .rows = rows,
@@ -248,6 +279,7 @@ Candidates weight_candidates(const vk::DeviceInfo& device, const Problem& p, con
   const bool few = p.rows * sums < 64;
   const Candidate by_rows{.rows = 1, .cols = strip_of(p.out[2], 8), .by_rows = true};
   if (few) add(candidates, by_rows);
+  add_tiles(candidates, device, p.rows, p.batches * product(p.out), p.channels * product(p.taps));
   if (is_one_subgroup(device)) {
     offer(16, taps == 1 ? 4 : texels ? 2 : 1);
     offer(8, taps == 1 ? 8 : 2);
@@ -274,12 +306,20 @@ Candidate choose(Launch& launch, const char* kernel, const Problem& p, const Can
 template <class Kernel>
 void fill_kernel(Kernel& kernel, const Problem& p, const Candidate& candidate, int64_t x_offset) {
   auto& spec = kernel.spec;
+  spec.local_size_x = candidate.local_size;
   spec.ROWS = candidate.rows;
   spec.COLS = candidate.cols;
-  spec.X_PHASE = candidate.vectors ? phase_of(p, x_offset, candidate.cols) : 4;
-  const int64_t taps = unrolled_taps(p.taps[2]);
+  int64_t taps = p.taps[2];
+  if constexpr (requires { spec.K_TILE; }) {
+    spec.K_TILE = candidate.k_tile;
+    spec.LANES_N = candidate.lanes_n;
+    spec.QUADS = p.out[2] % 4 == 0;
+  } else {
+    taps = unrolled_taps(taps);
+    spec.BLOCKS_W = u32(p.taps[2] / taps);
+    spec.X_PHASE = candidate.vectors ? phase_of(p, x_offset, candidate.cols) : 4;
+  }
   spec.TAPS_D = u32(p.taps[0]), spec.TAPS_H = u32(p.taps[1]), spec.TAPS_W = u32(taps);
-  spec.BLOCKS_W = u32(p.taps[2] / taps);
   spec.STEP_D = u32(p.step[0]), spec.STEP_H = u32(p.step[1]), spec.STEP_W = u32(p.step[2]);
   spec.TAP_STEP_D = u32(p.tap_step[0]), spec.TAP_STEP_H = u32(p.tap_step[1]),
   spec.TAP_STEP_W = u32(p.tap_step[2]);
@@ -321,42 +361,97 @@ Ref pack_weights(Problem& p, const Tensor& w, const Ref& ref, Launch& launch) {
   return copy.y;
 }
 
+// A single tap: the weights, a matrix, times each item of the batch.
+bool is_product(const Problem& p) {
+  return product(p.taps) == 1 && p.groups == 1 && p.channels > 0 && p.out[0] == 1 && p.out[1] == 1 &&
+         p.in == p.out && p.base == Axes{} && p.step[2] == 1 && p.y_step[2] == 1;
+}
+void launch_as_product(const Problem& p, const Tensor& x, const Tensor& w, Launch& launch) {
+  const auto bytes = [](const Ref& ref) { return storage_bytes(ref.node->out(ref.output)); };
+  Product product{.k = p.channels, .batches = p.batches, .c_m = p.out[2]};
+  product.a = {.storage = launch.in(1),
+               .bytes = bytes(launch.in(1)),
+               .offset = w.offset(),
+               .size = p.rows,
+               .stride = p.w_row,
+               .k_stride = p.w_channel};
+  product.b = {.storage = launch.in(0),
+               .bytes = bytes(launch.in(0)),
+               .offset = x.offset(),
+               .size = p.in[2],
+               .stride = 1,
+               .k_stride = p.in[2]};
+  product.shape.back() = p.batches;
+  product.b.batch.back() = p.batches > 1 ? p.channels * p.in[2] : 0;
+  launch_product(launch, product, launch.out(), false);
+}
+
+void launch_slices(Launch& launch, const Ref& slices, int64_t count, int64_t number) {
+  launch(shaders::sum_slices{.x = slices,
+                             .y = launch.out(),
+                             .push = {.count = u32(count), .slices = u32(number), .stride = u32(count)}},
+         launch.grid(static_cast<uint64_t>(divide_up(count, 64))));
+}
+
 void launch_problem(const Problem& whole, const Tensor& x, const Tensor& w, Launch& launch) {
   Problem p = merged(whole);
+  if (is_product(p)) return launch_as_product(p, x, w, launch);
   const Candidate candidate = choose(launch, "conv", p, conv_candidates(launch.device(), p, x, w));
-  const bool packs = candidate.texels && p.channels > 0;
+  const bool dense_weights = p.w_tap == dense(p.taps) && p.w_channel == product(p.taps) && p.w_offset == 0;
+  const bool packs = p.channels > 0 && (candidate.texels || (candidate.k_tile && !dense_weights));
   const Ref weights = packs ? pack_weights(p, w, launch.in(1), launch) : launch.in(1);
-  const auto call = [&](auto kernel) {
+  const auto fill = [&](auto kernel) {
     kernel.x = launch.in(0);
     kernel.w = weights;
     kernel.y = launch.out();
     fill_kernel(kernel, p, candidate, x.offset());
-    kernel.spec.local_size_x = candidate.local_size;
-    kernel.spec.LANES = candidate.lanes;
     kernel.spec.Y_VEC4 =
         p.y_step[2] == 1 && whole_vectors({candidate.cols, p.out[2], p.y_offset, p.y_row,
                                            p.out[0] == 1 ? 0 : p.y_step[0], p.out[1] == 1 ? 0 : p.y_step[1]});
-    kernel.spec.W_VEC4 = packs;
-    kernel.spec.UNROLL_H = candidate.unroll;
     kernel.push.x_offset = u32(x.offset());
     kernel.push.w_offset = u32(p.w_offset + (packs ? 0 : w.offset()));
     kernel.push.y_offset = u32(p.y_offset);
     kernel.push.y_row = u32(p.y_row);
     kernel.push.w_group = u32(p.w_group);
     kernel.push.w_row = u32(p.w_row);
+    for (size_t d = 0; d < kAxes; ++d) kernel.push.y_step[d] = u32(p.y_step[d]);
+    return kernel;
+  };
+  if (candidate.k_tile) {
+    auto kernel = fill(shaders::conv_shared{});
+    const int64_t k = p.channels * product(p.taps), count = p.batches * p.groups * p.rows * product(p.out);
+    kernel.push.w_k = u32(packs ? p.rows : 1);
+    const bool aligned = whole_vectors({kernel.push.w_offset, p.w_group, packs ? p.rows : p.w_row});
+    kernel.spec.W_LAYOUT = packs ? (aligned ? 2 : 0) : aligned ? 1 : 3;
+    const int64_t groups = divide_up(p.rows, candidate.tile_m()) *
+                           divide_up(p.batches * product(p.out), candidate.tile_n()) * p.groups;
+    // Only dense outputs can be made of slices; more than 64, or shorter ones than 256, do not pay.
+    int64_t slices = p.y_offset == 0 && count == launch.out().node->out().shape.numel()
+                         ? std::clamp<int64_t>(256 / groups, 1, std::clamp<int64_t>(k / 256, 1, 64))
+                         : 1;
+    const int64_t k_chunk = divide_up(divide_up(k, slices), candidate.k_tile) * candidate.k_tile;
+    slices = divide_up(k, k_chunk);
+    kernel.push.k_chunk = u32(k_chunk);
+    kernel.push.y_slice = u32(count);
+    if (slices > 1) kernel.y = launch.scratch(static_cast<uint64_t>(slices * count) * 4);
+    launch(kernel, launch.grid(static_cast<uint64_t>(groups * slices)));
+    if (slices > 1) launch_slices(launch, kernel.y, count, slices);
+    return;
+  }
+  const auto call = [&](auto kernel) {
+    kernel.spec.LANES = candidate.lanes;
+    kernel.spec.W_VEC4 = packs;
+    kernel.spec.UNROLL_H = candidate.unroll;
     kernel.push.w_channel = u32(p.w_channel);
-    for (size_t d = 0; d < kAxes; ++d) {
-      kernel.push.y_step[d] = u32(p.y_step[d]);
-      kernel.push.w_tap[d] = u32(p.w_tap[d]);
-    }
+    for (size_t d = 0; d < kAxes; ++d) kernel.push.w_tap[d] = u32(p.w_tap[d]);
     launch(kernel, launch.grid(static_cast<uint64_t>(
                        divide_up(p.rows, candidate.rows) *
                        divide_up(strips_of(p, candidate), candidate.local_size) * p.groups)));
   };
   if (candidate.texels)
-    call(shaders::conv_texel{});
+    call(fill(shaders::conv_texel{}));
   else
-    call(shaders::conv{});
+    call(fill(shaders::conv{}));
 }
 
 // Inputs: x, w.
@@ -380,15 +475,20 @@ void launch_weight(const Node& n, Launch& launch) {
   const Problem p = merged(forward_problem(n.attrs<Conv>(), x.shape(), n.out().shape, dy.shape()));
   const vk::DeviceInfo& device = launch.device();
   const Candidate candidate = choose(launch, "conv_weight", p, weight_candidates(device, p, x, dy));
-  const int64_t strips = strips_of(p, candidate), taps = unrolled_taps(p.taps[2]);
-  const int64_t sums = p.channels * product(p.taps) / taps;
-  const int64_t groups = candidate.by_rows ? p.groups * p.rows * sums
-                                           : divide_up(p.rows, candidate.rows) * p.groups *
-                                                 divide_up(sums, candidate.local_size * candidate.channels);
-  const int64_t wanted = device.is_cpu() ? 16 : 1024;
-  int64_t slices = std::clamp<int64_t>(wanted / groups, 1, std::clamp<int64_t>(strips / 32, 1, 256));
-  const int64_t slice_strips = divide_up(std::max<int64_t>(strips, 1), slices);
-  slices = divide_up(std::max<int64_t>(strips, 1), slice_strips);
+  const int64_t sums = p.channels * product(p.taps) / unrolled_taps(p.taps[2]);
+  // What is cut into slices: strips, or places; and the workgroups of one slice.
+  const int64_t length = candidate.k_tile ? p.batches * product(p.out) : strips_of(p, candidate);
+  const int64_t groups =
+      p.groups * (candidate.k_tile ? divide_up(p.rows, candidate.tile_m()) *
+                                         divide_up(p.channels * product(p.taps), candidate.tile_n())
+                  : candidate.by_rows ? p.rows * sums
+                                      : divide_up(p.rows, candidate.rows) *
+                                            divide_up(sums, candidate.local_size * candidate.channels));
+  const int64_t wanted = device.is_cpu() ? 16 : 512, shortest = candidate.k_tile ? 256 : 32;
+  int64_t slices = std::clamp<int64_t>(wanted / groups, 1, std::clamp<int64_t>(length / shortest, 1, 256));
+  const int64_t unit = std::max(candidate.k_tile, 1u);
+  const int64_t chunk = divide_up(divide_up(std::max<int64_t>(length, 1), slices), unit) * unit;
+  slices = divide_up(std::max<int64_t>(length, 1), chunk);
   const Ref dw = slices == 1 ? launch.out() : launch.scratch(static_cast<uint64_t>(slices * count) * 4);
   const auto fill = [&](auto kernel) {
     fill_kernel(kernel, p, candidate, x.offset());
@@ -397,31 +497,34 @@ void launch_weight(const Node& n, Launch& launch) {
     kernel.dw = dw;
     kernel.push.x_offset = u32(x.offset());
     kernel.push.dy_offset = u32(dy.offset());
-    kernel.push.slice_strips = u32(slice_strips);
+    if constexpr (requires { kernel.push.k_chunk; })
+      kernel.push.k_chunk = u32(chunk);
+    else
+      kernel.push.slice_strips = u32(chunk);
     kernel.push.slices = u32(slices);
     return kernel;
   };
-  if (candidate.by_rows) {
+  const auto grid = [&] { return launch.grid(static_cast<uint64_t>(groups * slices)); };
+  if (candidate.k_tile) {
+    auto kernel = fill(shaders::conv_weight_shared{});
+    kernel.spec.QUADS = kernel.spec.QUADS && dy.offset() % 4 == 0;
+    launch(kernel, grid());
+  } else if (candidate.by_rows) {
     launch_rows(launch, fill(shaders::conv_weight_rows{}), static_cast<uint64_t>(groups * slices),
-                static_cast<uint64_t>(slice_strips));
+                static_cast<uint64_t>(chunk));
   } else {
     const auto call = [&](auto kernel) {
-      kernel.spec.local_size_x = candidate.local_size;
       kernel.spec.LANES = candidate.lanes;
       kernel.spec.CHANNELS = candidate.channels;
       kernel.spec.DY_VEC4 = whole_vectors({candidate.cols, p.out[2], dy.offset()});
-      launch(kernel, launch.grid(static_cast<uint64_t>(groups * slices)));
+      launch(kernel, grid());
     };
     if (candidate.texels)
       call(fill(shaders::conv_weight_texel{}));
     else
       call(fill(shaders::conv_weight{}));
   }
-  if (slices > 1)
-    launch(shaders::sum_slices{.x = dw,
-                               .y = launch.out(),
-                               .push = {.count = u32(count), .slices = u32(slices), .stride = u32(count)}},
-           launch.grid(static_cast<uint64_t>(divide_up(count, 64))));
+  if (slices > 1) launch_slices(launch, dw, count, slices);
 }
 
 template <int kWeight, int kOut>

@@ -5,6 +5,7 @@
 #include "engine/graph/op.h"
 #include "engine/graph/plan.h"
 #include "engine/ops.h"
+#include "engine/ops/product.h"
 #include "engine/ops/rows.h"
 #include "shaders/matmul.h"
 #include "shaders/matmul_dot.h"
@@ -14,42 +15,16 @@
 namespace stithy {
 namespace {
 
-constexpr int kBatchDims = kMaxRank - 2;
-
 uint32_t u32(int64_t value) { return static_cast<uint32_t>(value); }
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// One operand as the kernel walks it: element strides along its own dimension (m or n), along k, and along
-// the batch dimensions of the product (0 where it is broadcast).
-struct Operand {
-  Ref storage;
-  uint64_t bytes = 0;  // that are bound
-  int64_t offset = 0, size = 0, stride = 0, k_stride = 0;
-  std::array<int64_t, kBatchDims> batch{};
-
-  bool vec4_batches() const {
-    return std::all_of(batch.begin(), batch.end(), [](int64_t s) { return s % 4 == 0; });
-  }
-  bool vec4_along_k() const {
-    return k_stride == 1 && offset % 4 == 0 && (stride % 4 == 0 || size == 1) && vec4_batches();
-  }
-  bool vec4_along_size(int64_t k) const {
-    return stride == 1 && size % 4 == 0 && offset % 4 == 0 && (k_stride % 4 == 0 || k == 1) && vec4_batches();
-  }
-};
+using Operand = ProductOperand;
+using Problem = Product;
 
 // A_LAYOUT, B_LAYOUT of an operand in tiles `width` wide.
 uint32_t layout_of(const Operand& o, uint32_t width, int64_t k) {
   return o.vec4_along_k() ? 1 : width % 4 == 0 && o.vec4_along_size(k) ? 2 : 0;
 }
-
-struct Problem {
-  Operand a, b;
-  int64_t k = 0, batches = 1;
-  std::array<int64_t, kBatchDims> shape{1, 1, 1, 1};
-  int64_t c_m = 0, c_n = 1;
-  int64_t count() const { return a.size * b.size * batches; }
-};
 
 Problem problem_of(const Node& n, Launch& launch) {
   Problem p;
@@ -280,7 +255,8 @@ void launch_sum(Launch& launch, const Ref& slices, const Ref& y, int64_t count, 
   launch(sum, launch.grid(static_cast<uint64_t>(divide_up(count, sum.spec.local_size_x))));
 }
 
-// Computes p into c, from its first element on. Only a c without gaps can be made of slices.
+}  // namespace
+
 void launch_product(Launch& launch, const Problem& p, const Ref& c, bool gaps) {
   const Candidates candidates = candidates_of(launch.device(), p);
   Choice choice{.key = cat("f32 ", size_bucket(p.a.size), "x", size_bucket(p.k), "x", size_bucket(p.b.size),
@@ -316,6 +292,8 @@ void launch_product(Launch& launch, const Problem& p, const Ref& c, bool gaps) {
   }
   if (slices > 1) launch_sum(launch, y, c, count, slices, count);
 }
+
+namespace {
 
 // Cuts a product whose tensors are larger than a binding into products of windows: first batches, then rows
 // and columns; sums along k are cut into slices where an operand's rows would otherwise all reach too far.
