@@ -3,6 +3,7 @@
 
 #include "engine/graph/device.h"
 #include "engine/ops.h"
+#include "engine/ops_vision.h"
 #include "nn/checkpoint.h"
 #include "nn/data/dataset.h"
 #include "nn/data/loader.h"
@@ -11,6 +12,7 @@
 #include "nn/layers.h"
 #include "nn/loss.h"
 #include "nn/module.h"
+#include "nn/norm.h"
 #include "nn/optim/optimizer.h"
 #include "nn/schedule.h"
 #include "nn/summary.h"

@@ -129,6 +129,32 @@ def optimizers():
     write("optimizers", cases)
 
 
+def norms():
+    cases = []
+    for shape, epsilon, momentum in [((3, 2, 4, 5), 1e-5, 0.25), ((6, 3), 1e-3, None), ((2, 3, 7), 1e-5, 0.1)]:
+        channels = shape[1]
+        make = {2: torch.nn.BatchNorm1d, 3: torch.nn.BatchNorm1d, 4: torch.nn.BatchNorm2d}[len(shape)]
+        layer = make(channels, eps=epsilon, momentum=momentum, dtype=torch.float64)
+        inputs = {"x": randn(*shape) + 3, "weight": randn(channels), "bias": randn(channels)}
+
+        def normalize(x, weight, bias):
+            return torch.func.functional_call(layer, {"weight": weight, "bias": bias}, (x,))
+
+        layer(randn(*shape))
+        first = {k: plain(v) for k, v in layer.named_buffers()}
+        made = case({"epsilon": epsilon, "momentum": momentum}, inputs, normalize)
+        layer.eval()
+        made.update({"before": first, "after": {k: plain(v) for k, v in layer.named_buffers()},
+                     "eval": plain(normalize(**inputs))})
+        cases.append(made)
+    write("batchnorm", cases)
+    write("groupnorm", [
+        case({"groups": groups}, {"x": randn(*shape) + 3, "weight": randn(shape[1]), "bias": randn(shape[1])},
+             lambda x, weight, bias: F.group_norm(x, groups, weight, bias))
+        for shape, groups in [((2, 6, 5), 3), ((3, 4, 2, 3), 4)]])
+
+
 cross_entropy()
 functions()
 optimizers()
+norms()
