@@ -14,6 +14,7 @@
 #include "nn/module.h"
 #include "nn/norm.h"
 #include "nn/optim/optimizer.h"
+#include "nn/pool.h"
 #include "nn/schedule.h"
 #include "nn/summary.h"
 #include "nn/trainer.h"

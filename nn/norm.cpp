@@ -125,4 +125,6 @@ InstanceNorm2d::InstanceNorm2d(int64_t channels, float epsilon, bool affine)
 InstanceNorm3d::InstanceNorm3d(int64_t channels, float epsilon, bool affine)
     : InstanceNorm("InstanceNorm3d", channels, 5, epsilon, affine) {}
 
+std::string LocalResponseNorm::describe() const { return cat("LocalResponseNorm(", size_, ")"); }
+
 }  // namespace stithy::nn

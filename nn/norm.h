@@ -111,4 +111,18 @@ struct InstanceNorm3d : InstanceNorm {  // [n, channels, depth, height, width]
   explicit InstanceNorm3d(int64_t channels, float epsilon = 1e-5f, bool affine = false);
 };
 
+// x / (k + alpha s)^beta with s the mean of x^2 over `size` channels (Krizhevsky et al. 2012), of [n,
+// channels, ...].
+class LocalResponseNorm : public Module {
+ public:
+  explicit LocalResponseNorm(int64_t size, float alpha = 1e-4f, float beta = 0.75f, float k = 1)
+      : size_(size), alpha_(alpha), beta_(beta), k_(k) {}
+  Tensor forward(const Tensor& x) override { return local_response_norm(x, size_, alpha_, beta_, k_); }
+  std::string describe() const override;
+
+ private:
+  int64_t size_;
+  float alpha_, beta_, k_;
+};
+
 }  // namespace stithy::nn

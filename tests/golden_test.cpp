@@ -142,6 +142,60 @@ TEST_CASE("groupnorm") {
     });
 }
 
+Shape shape_of(const json& values) {
+  Shape shape;
+  for (const json& value : values) shape.push_back(value.get<int64_t>());
+  return shape;
+}
+
+TEST_CASE("pooling") {
+  for (const json& test : cases_of("maxpool")) {
+    const json& o = test.at("options");
+    const MaxPoolOptions options{.stride = shape_of(o.at("stride")),
+                                 .padding = shape_of(o.at("padding")),
+                                 .dilation = shape_of(o.at("dilation")),
+                                 .ceil_mode = o.at("ceil").get<bool>()};
+    const auto pool = [&](const Tensor& x) { return maxpool(x, shape_of(o.at("kernel")), options); };
+    check(test, {"x"}, [&](const auto& xs) { return pool(xs[0]).y; });
+    compare("index", pool(array_of(test.at("inputs").at("x"))).index.eval(), test.at("index").at("values"),
+            0);
+  }
+  for (const json& test : cases_of("avgpool")) {
+    const json& o = test.at("options");
+    check(test, {"x"}, [&](const auto& xs) {
+      return avgpool(xs[0], shape_of(o.at("kernel")),
+                     {.stride = shape_of(o.at("stride")),
+                      .padding = shape_of(o.at("padding")),
+                      .ceil_mode = o.at("ceil").get<bool>(),
+                      .count_include_pad = o.at("include").get<bool>(),
+                      .divisor = o.at("divisor").get<int64_t>()});
+    });
+  }
+  for (const json& test : cases_of("adaptive_avgpool"))
+    check(test, {"x"},
+          [&](const auto& xs) { return adaptive_avgpool(xs[0], shape_of(test.at("options").at("size"))); });
+  for (const json& test : cases_of("adaptive_maxpool"))
+    check(test, {"x"},
+          [&](const auto& xs) { return adaptive_maxpool(xs[0], shape_of(test.at("options").at("size"))).y; });
+  for (const json& test : cases_of("lppool")) {
+    const json& o = test.at("options");
+    check(test, {"x"}, [&](const auto& xs) {
+      return lppool(xs[0], o.at("p").get<float>(), shape_of(o.at("kernel")), shape_of(o.at("stride")),
+                    o.at("ceil").get<bool>());
+    });
+  }
+}
+
+TEST_CASE("local_response_norm") {
+  for (const json& test : cases_of("local_response_norm")) {
+    const json& o = test.at("options");
+    check(test, {"x"}, [&](const auto& xs) {
+      return local_response_norm(xs[0], o.at("size").get<int64_t>(), o.at("alpha").get<float>(),
+                                 o.at("beta").get<float>(), o.at("k").get<float>());
+    });
+  }
+}
+
 TEST_CASE("softmax and log_softmax") {
   for (const json& test : cases_of("softmax"))
     check(test, {"x"},

@@ -114,4 +114,35 @@ TEST_SUITE("nn_vision") {
                 [&] { batchnorm_update(mean, var, n, other, 8); });
     check_error("a variance of 1 value", [&] { batchnorm_update(mean, var, n, {{}, mean, var}, 1); });
   }
+
+  TEST_CASE("pooling layers are the ops, for inputs of their rank") {
+    const Array x = ramp({2, 3, 6, 7});
+    CHECK(close(nn::MaxPool2d(3, {.stride = {2}, .padding = {1}})(x).eval(),
+                maxpool(x, {3, 3}, {.stride = {2, 2}, .padding = {1, 1}}).y.eval(), 0));
+    CHECK(nn::MaxPool2d(2)(x).shape() == Shape{2, 3, 3, 3});
+    CHECK(nn::MaxPool2d({2, 3}, {.ceil_mode = true})(x).shape() == Shape{2, 3, 3, 3});
+    CHECK(nn::AvgPool2d(2)(x).shape() == Shape{2, 3, 3, 3});
+    CHECK(nn::LpPool2d(2, {2, 3})(x).shape() == Shape{2, 3, 3, 2});
+    CHECK(nn::AdaptiveMaxPool2d({2, 5})(x).shape() == Shape{2, 3, 2, 5});
+    CHECK(close(nn::AdaptiveAvgPool2d(1)(x).eval(), mean(x, {2, 3}, true).eval(), 0));
+    CHECK(nn::AdaptiveAvgPool1d(4)(ramp({1, 2, 9})).shape() == Shape{1, 2, 4});
+    CHECK(nn::MaxPool2d({2, 3}).describe() == "MaxPool2d(2, 3)");
+    CHECK(nn::LocalResponseNorm(5).describe() == "LocalResponseNorm(5)");
+    CHECK(nn::LocalResponseNorm(5)(x).shape() == x.shape());
+    check_error("MaxPool1d(2): the input's shape [2, 3, 6, 7]", [&] { nn::MaxPool1d{2}(x); });
+    check_error("MaxPool2d: sizes must be at least 1, got [0]", [] { nn::MaxPool2d{0}; });
+    check_error("sizes [1, 2, 3] are not for 2 axes", [] { nn::AvgPool2d{Shape{1, 2, 3}}; });
+    check_error("maxpool: the padding [2] is more than half of the kernel [3]",
+                [&] { maxpool(x, {3}, {.padding = {2}}); });
+    check_error("avgpool: a window of kernel [8] and dilation [1] is larger than x [2, 3, 6, 7]",
+                [&] { avgpool(x, {8}); });
+    check_error("avgpool: the stride [0] has a value that is out of range",
+                [&] { avgpool(x, {2}, {.stride = {0}}); });
+    check_error("maxpool: the dilation [1, 1, 1] does not fit 2 spatial axes", [&] {
+      maxpool(x, {2}, {.dilation = {1, 1, 1}});
+    });
+    check_error("adaptive_avgpool: x of shape [2, 3]", [] { adaptive_avgpool(input("x", {2, 3}), {1}); });
+    check_error("lppool: p = 0", [&] { lppool(x, 0, {2}); });
+    check_error("local_response_norm: a window of 0 channels", [&] { local_response_norm(x, 0); });
+  }
 }
