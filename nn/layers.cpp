@@ -82,19 +82,6 @@ Dropout::Dropout(float p) : p_(p) {
 Tensor Dropout::forward(const Tensor& x) { return training() && p_ > 0 ? dropout(x, p_) : x; }
 std::string Dropout::describe() const { return cat("Dropout(", p_, ")"); }
 
-LayerNorm::LayerNorm(int64_t size, float epsilon) : epsilon_(epsilon) {
-  check_positive("LayerNorm", {size});
-  weight = parameter("weight", init::constant({size}, 1));
-  bias = parameter("bias", init::constant({size}, 0));
-}
-std::string LayerNorm::describe() const { return cat("LayerNorm(", weight.shape()[0], ")"); }
-
-RmsNorm::RmsNorm(int64_t size, float epsilon) : epsilon_(epsilon) {
-  check_positive("RmsNorm", {size});
-  weight = parameter("weight", init::constant({size}, 1));
-}
-std::string RmsNorm::describe() const { return cat("RMSNorm(", weight.shape()[0], ")"); }
-
 Tensor Sequential::forward(const Tensor& x) {
   Tensor y = x;
   for (const auto& [name, module] : children()) y = (*module)(y);

@@ -60,30 +60,6 @@ class Dropout : public Module {
   float p_;
 };
 
-// Over the last axis, whose size is `size`. weight and bias [size]: ones and zeros.
-class LayerNorm : public Module {
- public:
-  explicit LayerNorm(int64_t size, float epsilon = 1e-5f);
-  Tensor forward(const Tensor& x) override { return layernorm(x, weight, bias, epsilon_); }
-  std::string describe() const override;
-  Variable weight, bias;
-
- private:
-  float epsilon_;
-};
-
-// Over the last axis, whose size is `size`. weight [size]: ones.
-class RmsNorm : public Module {
- public:
-  explicit RmsNorm(int64_t size, float epsilon = 1e-5f);
-  Tensor forward(const Tensor& x) override { return rmsnorm(x, weight, epsilon_); }
-  std::string describe() const override;
-  Variable weight;
-
- private:
-  float epsilon_;
-};
-
 // Layers one after another, named "0", "1", ...
 class Sequential : public Module {
  public:

@@ -3,6 +3,7 @@
 
 #include "engine/graph/device.h"
 #include "engine/ops.h"
+#include "engine/ops_vision.h"
 #include "nn/checkpoint.h"
 #include "nn/conv.h"
 #include "nn/data/dataset.h"
@@ -12,7 +13,9 @@
 #include "nn/layers.h"
 #include "nn/loss.h"
 #include "nn/module.h"
+#include "nn/norm.h"
 #include "nn/optim/optimizer.h"
+#include "nn/pool.h"
 #include "nn/schedule.h"
 #include "nn/summary.h"
 #include "nn/trainer.h"

@@ -10,6 +10,8 @@
 #include "engine/graph/program.h"
 #include "engine/ops.h"
 #include "engine/ops_optim.h"
+#include "engine/ops_vision.h"
+#include "nn/norm.h"
 
 using namespace stithy;
 using nlohmann::json;
@@ -90,6 +92,108 @@ TEST_CASE("layernorm") {
     check(test, {"x", "weight", "bias"}, [&](const auto& xs) {
       return layernorm(xs[0], xs[1], xs[2], test.at("options").at("epsilon").get<float>());
     });
+}
+
+template <class Layer>
+void check_batchnorm(const json& test) {
+  const json &options = test.at("options"), &inputs = test.at("inputs");
+  const Shape channels = array_of(inputs.at("weight")).shape();
+  Layer layer(channels[0], {.epsilon = options.at("epsilon").get<float>(),
+                            .momentum = options.at("momentum").is_null()
+                                            ? std::nullopt
+                                            : std::optional(options.at("momentum").get<float>())});
+  const auto buffers = layer.named_buffers();
+  REQUIRE(buffers.size() == 3);
+  for (const auto& [name, variable] : buffers) Variable(variable).set(array_of(test.at("before").at(name)));
+  layer.weight.set(array_of(inputs.at("weight")));
+  layer.bias.set(array_of(inputs.at("bias")));
+  const Tensor x = array_of(inputs.at("x")), y = layer(x);
+  std::vector<Tensor> fetches{y};
+  for (const Tensor& dx : gradients(y, std::vector<Tensor>{x, layer.weight, layer.bias}, Unreached::error,
+                                    Tensor(array_of(test.at("dy")))))
+    fetches.push_back(dx);
+  Program program(fetches, nn::take_updates());
+  program.submit();
+  INFO(options.dump());
+  compare("output", program.read(0), test.at("y").at("values"), 3e-6);
+  const char* names[] = {"x", "weight", "bias"};
+  for (size_t i = 0; i < 3; ++i)
+    compare(cat("gradient of ", names[i]), program.read(i + 1),
+            test.at("gradients").at(names[i]).at("values"), 1e-5);
+  for (const auto& [name, variable] : buffers)
+    compare(name, variable.value(), test.at("after").at(name).at("values"), 1e-6);
+  layer.eval();
+  compare("in evaluation", layer(x).eval(), test.at("eval").at("values"), 3e-6);
+  CHECK(nn::take_updates().empty());
+}
+
+TEST_CASE("batchnorm, with its running statistics") {
+  for (const json& test : cases_of("batchnorm"))
+    if (test.at("y").at("shape").size() == 4)
+      check_batchnorm<nn::BatchNorm2d>(test);
+    else
+      check_batchnorm<nn::BatchNorm1d>(test);
+}
+
+TEST_CASE("groupnorm") {
+  for (const json& test : cases_of("groupnorm"))
+    check(test, {"x", "weight", "bias"}, [&](const auto& xs) {
+      return groupnorm(xs[0], test.at("options").at("groups").get<int64_t>(), xs[1], xs[2]);
+    });
+}
+
+Shape shape_of(const json& values) {
+  Shape shape;
+  for (const json& value : values) shape.push_back(value.get<int64_t>());
+  return shape;
+}
+
+TEST_CASE("pooling") {
+  for (const json& test : cases_of("maxpool")) {
+    const json& o = test.at("options");
+    const MaxPoolOptions options{.stride = shape_of(o.at("stride")),
+                                 .padding = shape_of(o.at("padding")),
+                                 .dilation = shape_of(o.at("dilation")),
+                                 .ceil_mode = o.at("ceil").get<bool>()};
+    const auto pool = [&](const Tensor& x) { return maxpool(x, shape_of(o.at("kernel")), options); };
+    check(test, {"x"}, [&](const auto& xs) { return pool(xs[0]).y; });
+    compare("index", pool(array_of(test.at("inputs").at("x"))).index.eval(), test.at("index").at("values"),
+            0);
+  }
+  for (const json& test : cases_of("avgpool")) {
+    const json& o = test.at("options");
+    check(test, {"x"}, [&](const auto& xs) {
+      return avgpool(xs[0], shape_of(o.at("kernel")),
+                     {.stride = shape_of(o.at("stride")),
+                      .padding = shape_of(o.at("padding")),
+                      .ceil_mode = o.at("ceil").get<bool>(),
+                      .count_include_pad = o.at("include").get<bool>(),
+                      .divisor = o.at("divisor").get<int64_t>()});
+    });
+  }
+  for (const json& test : cases_of("adaptive_avgpool"))
+    check(test, {"x"},
+          [&](const auto& xs) { return adaptive_avgpool(xs[0], shape_of(test.at("options").at("size"))); });
+  for (const json& test : cases_of("adaptive_maxpool"))
+    check(test, {"x"},
+          [&](const auto& xs) { return adaptive_maxpool(xs[0], shape_of(test.at("options").at("size"))).y; });
+  for (const json& test : cases_of("lppool")) {
+    const json& o = test.at("options");
+    check(test, {"x"}, [&](const auto& xs) {
+      return lppool(xs[0], o.at("p").get<float>(), shape_of(o.at("kernel")), shape_of(o.at("stride")),
+                    o.at("ceil").get<bool>());
+    });
+  }
+}
+
+TEST_CASE("local_response_norm") {
+  for (const json& test : cases_of("local_response_norm")) {
+    const json& o = test.at("options");
+    check(test, {"x"}, [&](const auto& xs) {
+      return local_response_norm(xs[0], o.at("size").get<int64_t>(), o.at("alpha").get<float>(),
+                                 o.at("beta").get<float>(), o.at("k").get<float>());
+    });
+  }
 }
 
 TEST_CASE("softmax and log_softmax") {

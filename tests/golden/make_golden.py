@@ -129,6 +129,67 @@ def optimizers():
     write("optimizers", cases)
 
 
+def norms():
+    cases = []
+    for shape, epsilon, momentum in [((3, 2, 4, 5), 1e-5, 0.25), ((6, 3), 1e-3, None), ((2, 3, 7), 1e-5, 0.1)]:
+        channels = shape[1]
+        make = {2: torch.nn.BatchNorm1d, 3: torch.nn.BatchNorm1d, 4: torch.nn.BatchNorm2d}[len(shape)]
+        layer = make(channels, eps=epsilon, momentum=momentum, dtype=torch.float64)
+        inputs = {"x": randn(*shape) + 3, "weight": randn(channels), "bias": randn(channels)}
+
+        def normalize(x, weight, bias):
+            return torch.func.functional_call(layer, {"weight": weight, "bias": bias}, (x,))
+
+        layer(randn(*shape))
+        first = {k: plain(v) for k, v in layer.named_buffers()}
+        made = case({"epsilon": epsilon, "momentum": momentum}, inputs, normalize)
+        layer.eval()
+        made.update({"before": first, "after": {k: plain(v) for k, v in layer.named_buffers()},
+                     "eval": plain(normalize(**inputs))})
+        cases.append(made)
+    write("batchnorm", cases)
+    write("groupnorm", [
+        case({"groups": groups}, {"x": randn(*shape) + 3, "weight": randn(shape[1]), "bias": randn(shape[1])},
+             lambda x, weight, bias: F.group_norm(x, groups, weight, bias))
+        for shape, groups in [((2, 6, 5), 3), ((3, 4, 2, 3), 4)]])
+
+
+def pools():
+    maxima = [({"kernel": [3, 2], "stride": [2, 2], "padding": [1, 1], "dilation": [1, 1], "ceil": True}, (2, 2, 6, 5)),
+              ({"kernel": [2, 3], "stride": [1, 2], "padding": [0, 1], "dilation": [2, 1], "ceil": False}, (1, 2, 6, 7)),
+              ({"kernel": [2], "stride": [3], "padding": [1], "dilation": [1], "ceil": True}, (1, 3, 8))]
+    cases = []
+    for options, shape in maxima:
+        pool = [F.max_pool1d, F.max_pool2d][len(shape) - 3]
+
+        def run(x, indices=False):
+            return pool(x, options["kernel"], options["stride"], options["padding"], options["dilation"], options["ceil"],
+                        indices)
+
+        made = case(options, {"x": randn(*shape)}, run)
+        x = torch.tensor(made["inputs"]["x"]["values"], dtype=torch.float64).reshape(shape)
+        made["index"] = plain(run(x, True)[1])
+        cases.append(made)
+    write("maxpool", cases)
+    averages = [({"kernel": [3, 2], "stride": [2, 2], "padding": [1, 1], "ceil": True, "include": True, "divisor": 0}, (2, 2, 6, 5)),
+                ({"kernel": [3, 3], "stride": [2, 1], "padding": [1, 0], "ceil": True, "include": False, "divisor": 0}, (1, 2, 6, 5)),
+                ({"kernel": [2, 2], "stride": [3, 2], "padding": [1, 1], "ceil": False, "include": True, "divisor": 3}, (1, 2, 6, 5))]
+    write("avgpool", [case(o, {"x": randn(*shape)}, lambda x: F.avg_pool2d(
+        x, o["kernel"], o["stride"], o["padding"], o["ceil"], o["include"], o["divisor"] or None)) for o, shape in averages])
+    write("adaptive_avgpool", [case({"size": size}, {"x": randn(1, 2, 7, 5)}, lambda x: F.adaptive_avg_pool2d(x, size))
+                               for size in ((3, 2), (4, 7))])
+    write("adaptive_maxpool", [case({"size": (3, 4)}, {"x": randn(1, 2, 7, 5)}, lambda x: F.adaptive_max_pool2d(x, (3, 4)))])
+    write("lppool", [case({"p": p, "kernel": kernel, "stride": stride, "ceil": ceil}, {"x": randn(1, 2, 6, 5).abs() + 0.1},
+                          lambda x: F.lp_pool2d(x, p, kernel, stride, ceil))
+                     for p, kernel, stride, ceil in ((2, (2, 3), (2, 2), False), (3, (3, 2), (2, 2), True))])
+    write("local_response_norm", [
+        case({"size": size, "alpha": alpha, "beta": beta, "k": k}, {"x": randn(2, 6, 3)},
+             lambda x: F.local_response_norm(x, size, alpha, beta, k))
+        for size, alpha, beta, k in ((3, 0.5, 0.75, 1.0), (4, 1.0, 0.5, 2.0))])
+
+
 cross_entropy()
 functions()
 optimizers()
+norms()
+pools()

@@ -4,6 +4,7 @@
 #include "engine/core/rng.h"
 #include "engine/ops.h"
 #include "engine/ops_optim.h"
+#include "engine/ops_vision.h"
 #include "nn/nn.h"
 
 namespace stithy::measure {
@@ -169,6 +170,22 @@ void add_rows(Table& table) {
   }
 }
 
+void add_images(Table& table) {
+  for (const Shape& shape : {Shape{64, 16, 32, 32}, Shape{64, 64, 8, 8}}) {  // of ResNet-20
+    const Shape channels{shape[1]};
+    table.add("batchnorm", shape, shape[1] == 16, [=] {
+      return outputs({relu(batchnorm(variable(shape), variable(channels), variable(channels)).y)});
+    });
+    table.cases.back().bytes = 3 * 4.0 * static_cast<double>(shape.numel());
+    table.add("batchnorm_grad", shape, false, [=] {
+      const Tensor x = variable(shape), w = variable(channels), b = variable(channels);
+      return outputs(
+          gradients(batchnorm(x, w, b).y, std::vector{x, w, b}, Unreached::error, variable(shape)));
+    });
+    table.cases.back().bytes = 7 * 4.0 * static_cast<double>(shape.numel());
+  }
+}
+
 void add_pointwise(Table& table) {
   const Shape square{1024, 1024};
   table.add("add", square, true, [=] { return outputs({variable(square) + variable(square)}); });
@@ -244,6 +261,7 @@ std::vector<OpCase> op_cases() {
   add_products(table);
   add_convolutions(table);
   add_rows(table);
+  add_images(table);
   add_pointwise(table);
   add_copies(table);
   add_optimizers(table);

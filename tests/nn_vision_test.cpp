@@ -1,0 +1,148 @@
+// Layers for images: names, modes, and what is refused.
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+#include "engine/graph/program.h"
+#include "nn/nn.h"
+
+using namespace stithy;
+
+namespace {
+Array ramp(const Shape& shape) {
+  Array x(shape, DType::f32);
+  for (int64_t i = 0; i < x.numel(); ++i) x.set(i, std::sin(static_cast<double>(i) * 0.7) * 2 + 1);
+  return x;
+}
+bool close(const Array& a, const Array& b, double tolerance = 2e-6) {
+  REQUIRE(a.shape() == b.shape());
+  for (int64_t i = 0; i < a.numel(); ++i)
+    if (!(std::abs(a.at(i) - b.at(i)) <= tolerance)) return false;
+  return true;
+}
+void check_error(const std::string& part, const std::function<void()>& mistake) {
+  try {
+    mistake();
+    FAIL_CHECK("no objection: " << part);
+  } catch (const Error& error) {
+    CHECK_MESSAGE((error.where() + ": " + error.message()).find(part) != std::string::npos, error.what());
+  }
+}
+}  // namespace
+
+TEST_SUITE("nn_vision") {
+  TEST_CASE("batch norm has PyTorch's names; each pass of training moves its statistics once") {
+    nn::Sequential model{nn::BatchNorm2d(3)};
+    std::string names;
+    for (const auto& named : {model.named_parameters(), model.named_buffers()})
+      for (const auto& [name, variable] : named) names += name + " ";
+    CHECK(names == "0.weight 0.bias 0.running_mean 0.running_var 0.num_batches_tracked ");
+    CHECK(model[0].describe() == "BatchNorm2d(3)");
+    const auto& layer = dynamic_cast<const nn::BatchNorm2d&>(model[0]);
+    const Array x = ramp({2, 3, 4, 4});
+    const Tensor y = model(x);
+    Program program({y}, nn::take_updates());
+    for (int i = 0; i < 3; ++i) program.submit();
+    CHECK(layer.num_batches_tracked.value().item() == 3);
+    const Array mean = stithy::mean(x, {0, 2, 3}).eval(), var = stithy::var(x, {0, 2, 3}).eval();
+    const double left = 0.9 * 0.9 * 0.9;
+    for (int64_t c = 0; c < 3; ++c) {
+      CHECK(layer.running_mean.value().at(c) == doctest::Approx((1 - left) * mean.at(c)).epsilon(1e-5));
+      CHECK(layer.running_var.value().at(c) == doctest::Approx(left + (1 - left) * var.at(c)).epsilon(1e-5));
+    }
+  }
+
+  TEST_CASE("without momentum the statistics are the average of all batches") {
+    nn::BatchNorm1d layer(2, {.momentum = {}});
+    const Tensor x = input("x", {4, 2});
+    const Tensor y = layer(x);
+    Program program({y}, nn::take_updates());
+    Array expected({2}, DType::f32);
+    for (int i = 0; i < 4; ++i) {
+      const Array batch = (Tensor(ramp({4, 2})) * static_cast<float>(i + 1)).eval();
+      const Feed feeds[] = {{x, &batch}};
+      program.submit(feeds);
+      const Array mean = stithy::mean(batch, {0}).eval();
+      for (int64_t c = 0; c < 2; ++c) expected.set(c, expected.at(c) + mean.at(c) / 4);
+    }
+    CHECK(close(layer.running_mean.value(), expected));
+  }
+
+  TEST_CASE("batch norm in evaluation sees the running statistics alone, or the batch where there are none") {
+    const Array x = ramp({2, 3, 5});
+    nn::BatchNorm1d tracked(3), untracked(3, {.affine = false, .track_running_stats = false});
+    tracked.eval();
+    untracked.eval();
+    CHECK(close(tracked(x).eval(), (Tensor(x) * (1 / std::sqrt(1 + 1e-5f))).eval()));
+    CHECK(close(untracked(x).eval(), batchnorm(x).y.eval(), 0));
+    CHECK(untracked.named_parameters().empty());
+    CHECK(untracked.named_buffers().empty());
+    CHECK(nn::take_updates().empty());
+  }
+
+  TEST_CASE("group norm of one channel a group is instance norm; of one group, layer norm") {
+    const Array x = ramp({2, 4, 3, 5});
+    CHECK(close(nn::GroupNorm(4, 4)(x).eval(), nn::InstanceNorm2d(4)(x).eval(), 0));
+    CHECK(nn::InstanceNorm2d(4).named_parameters().empty());
+    CHECK(nn::InstanceNorm2d(4, 1e-5f, true).named_parameters().size() == 2);
+    const Tensor rows = reshape(x, {2, 60});
+    CHECK(close(reshape(nn::GroupNorm(1, 4)(x), {2, 60}).eval(),
+                layernorm(rows, ones({60}), zeros({60})).eval()));
+    CHECK(nn::GroupNorm(2, 4).describe() == "GroupNorm(2, 4)");
+  }
+
+  TEST_CASE("norms refuse what does not fit") {
+    check_error("BatchNorm2d(3): the input's shape is [2, 4, 5, 5], not [n, 3, ...] of 4 axes", [] {
+      nn::BatchNorm2d(3)(input("x", {2, 4, 5, 5}));
+    });
+    check_error("not [n, 3, ...] of 2 axes or 3 axes", [] { nn::BatchNorm1d(3)(input("x", {2, 3, 5, 5})); });
+    check_error("has 1 value", [] { nn::BatchNorm1d(3)(input("x", {1, 3})); });
+    check_error("InstanceNorm1d(3)", [] { nn::InstanceNorm1d(3)(input("x", {2, 3})); });
+    check_error("2 groups do not divide 3 channels", [] { nn::GroupNorm(2, 3); });
+    check_error("sizes must be at least 1", [] { nn::BatchNorm2d(0); });
+    check_error("batchnorm: weight of shape [4] does not fit the channels of x [2, 3, 5]", [] {
+      batchnorm(input("x", {2, 3, 5}), input("w", {4}));
+    });
+    check_error("batchnorm: x of shape [3] is not [n, channels, ...]", [] { batchnorm(input("x", {3})); });
+    check_error("groupnorm: 2 groups do not divide the channels of [2, 3]", [] {
+      groupnorm(input("x", {2, 3}), 2);
+    });
+    const Variable mean("m", Array({3}, DType::f32)), var("v", Array({3}, DType::f32)),
+        n("n", Array({}, DType::i32));
+    const BatchNormOutputs other{{}, input("m", {4}), input("v", {4})};
+    check_error("batchnorm_update: statistics of shapes [4] and [3] differ",
+                [&] { batchnorm_update(mean, var, n, other, 8); });
+    check_error("a variance of 1 value", [&] { batchnorm_update(mean, var, n, {{}, mean, var}, 1); });
+  }
+
+  TEST_CASE("pooling layers are the ops, for inputs of their rank") {
+    const Array x = ramp({2, 3, 6, 7});
+    CHECK(close(nn::MaxPool2d(3, {.stride = {2}, .padding = {1}})(x).eval(),
+                maxpool(x, {3, 3}, {.stride = {2, 2}, .padding = {1, 1}}).y.eval(), 0));
+    CHECK(nn::MaxPool2d(2)(x).shape() == Shape{2, 3, 3, 3});
+    CHECK(nn::MaxPool2d({2, 3}, {.ceil_mode = true})(x).shape() == Shape{2, 3, 3, 3});
+    CHECK(nn::AvgPool2d(2)(x).shape() == Shape{2, 3, 3, 3});
+    CHECK(nn::LpPool2d(2, {2, 3})(x).shape() == Shape{2, 3, 3, 2});
+    CHECK(nn::AdaptiveMaxPool2d({2, 5})(x).shape() == Shape{2, 3, 2, 5});
+    CHECK(close(nn::AdaptiveAvgPool2d(1)(x).eval(), mean(x, {2, 3}, true).eval(), 0));
+    CHECK(nn::AdaptiveAvgPool1d(4)(ramp({1, 2, 9})).shape() == Shape{1, 2, 4});
+    CHECK(nn::MaxPool2d({2, 3}).describe() == "MaxPool2d(2, 3)");
+    CHECK(nn::LocalResponseNorm(5).describe() == "LocalResponseNorm(5)");
+    CHECK(nn::LocalResponseNorm(5)(x).shape() == x.shape());
+    check_error("MaxPool1d(2): the input's shape [2, 3, 6, 7]", [&] { nn::MaxPool1d{2}(x); });
+    check_error("MaxPool2d: sizes must be at least 1, got [0]", [] { nn::MaxPool2d{0}; });
+    check_error("sizes [1, 2, 3] are not for 2 axes", [] { nn::AvgPool2d{Shape{1, 2, 3}}; });
+    check_error("maxpool: the padding [2] is more than half of the kernel [3]",
+                [&] { maxpool(x, {3}, {.padding = {2}}); });
+    check_error("avgpool: a window of kernel [8] and dilation [1] is larger than x [2, 3, 6, 7]",
+                [&] { avgpool(x, {8}); });
+    check_error("avgpool: the stride [0] has a value that is out of range",
+                [&] { avgpool(x, {2}, {.stride = {0}}); });
+    check_error("maxpool: the dilation [1, 1, 1] does not fit 2 spatial axes", [&] {
+      maxpool(x, {2}, {.dilation = {1, 1, 1}});
+    });
+    check_error("adaptive_avgpool: x of shape [2, 3]", [] { adaptive_avgpool(input("x", {2, 3}), {1}); });
+    check_error("lppool: p = 0", [&] { lppool(x, 0, {2}); });
+    check_error("local_response_norm: a window of 0 channels", [&] { local_response_norm(x, 0); });
+  }
+}
