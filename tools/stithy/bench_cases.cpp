@@ -254,6 +254,34 @@ Workload classifier(const std::string& name, int64_t batch, const Shape& image,
           quick};
 }
 
+// The yardstick's: identity shortcuts, and where the width changes a convolution of one tap.
+struct ResidualBlock : nn::Module {
+  ResidualBlock(int64_t in, int64_t out, int64_t stride) {
+    c1 = child("c1", nn::Conv2d(in, out, {3}, {.stride = {stride}, .padding = {1}}, false));
+    b1 = child("b1", nn::BatchNorm2d(out));
+    c2 = child("c2", nn::Conv2d(out, out, {3}, {.padding = {1}}, false));
+    b2 = child("b2", nn::BatchNorm2d(out));
+    if (in != out) shortcut = child("sc", nn::Conv2d(in, out, {1}, {.stride = {stride}}, false));
+  }
+  Tensor forward(const Tensor& x) override {
+    const Tensor y = b2(c2(relu(b1(c1(x)))));
+    return relu(y + (shortcut ? shortcut(x) : x));
+  }
+  nn::Child<nn::Conv2d> c1, c2, shortcut;
+  nn::Child<nn::BatchNorm2d> b1, b2;
+};
+
+std::unique_ptr<nn::Module> residual_network(int64_t blocks) {
+  auto net = std::make_unique<nn::Sequential>(nn::Conv2d(3, 16, {3}, {.padding = {1}}, false),
+                                              nn::BatchNorm2d(16), nn::Relu());
+  int64_t in = 16;
+  for (const int64_t width : {16, 32, 64})
+    for (int64_t i = 0; i < blocks; ++i, in = width) net->add(ResidualBlock(in, width, in == width ? 1 : 2));
+  net->add(nn::Function("mean", [](const Tensor& x) { return mean(x, {2, 3}); }));
+  net->add(nn::Linear(64, 10));
+  return net;
+}
+
 }  // namespace
 
 std::vector<OpCase> op_cases() {
@@ -276,10 +304,20 @@ std::vector<Workload> workloads() {
                                                         nn::Linear(256, 10));
               },
               true),
-          classifier("mlp_wide", 256, {1, 28, 28}, [] {
-            return std::make_unique<nn::Sequential>(nn::Flatten(), nn::Linear(784, 2048), nn::Relu(),
-                                                    nn::Linear(2048, 2048), nn::Relu(), nn::Linear(2048, 10));
-          })};
+          classifier("mlp_wide", 256, {1, 28, 28},
+                     [] {
+                       return std::make_unique<nn::Sequential>(nn::Flatten(), nn::Linear(784, 2048),
+                                                               nn::Relu(), nn::Linear(2048, 2048), nn::Relu(),
+                                                               nn::Linear(2048, 10));
+                     }),
+          classifier("lenet", 64, {1, 28, 28},
+                     [] {
+                       return std::make_unique<nn::Sequential>(
+                           nn::Conv2d(1, 32, {3}, {.padding = {1}}), nn::Relu(), nn::MaxPool2d({2}),
+                           nn::Conv2d(32, 64, {3}, {.padding = {1}}), nn::Relu(), nn::MaxPool2d({2}),
+                           nn::Flatten(), nn::Linear(3136, 128), nn::Relu(), nn::Linear(128, 10));
+                     }),
+          classifier("resnet20", 64, {3, 32, 32}, [] { return residual_network(3); })};
 }
 
 }  // namespace stithy::measure
