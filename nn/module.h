@@ -10,6 +10,7 @@
 
 #include <concepts>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -75,6 +76,10 @@ class Module {
   void eval() { train(false); }
   bool training() const { return training_; }
 
+  // Backward computes what is inside this module anew instead of keeping it: memory for time (activation
+  // checkpointing, Chen et al. 2016). Gradients are the same, bit for bit. Counts when forward() is called.
+  void recompute(bool on = true) { recompute_ = on; }
+
  protected:
   Module() = default;
   // Parameters are trained; buffers are only kept and saved. Throws Error when the name is taken.
@@ -97,6 +102,8 @@ class Module {
   friend class CallTrace;
   template <class Build>
   static auto call(const Module& module, Build build) {
+    std::optional<RecomputeGuard> region;
+    if (module.recompute_) region.emplace();
     if (module.name_.empty()) return build();
     const ScopeGuard scope(module.name_);
     auto y = build();
@@ -110,7 +117,7 @@ class Module {
   void visit(const std::string& path, std::vector<NamedModule>& out) const;
 
   std::string name_;  // as a child; empty at the root
-  bool training_ = true;
+  bool training_ = true, recompute_ = false;
   std::vector<NamedVariable> parameters_, buffers_;
   std::vector<std::pair<std::string, std::shared_ptr<Module>>> children_;
 };

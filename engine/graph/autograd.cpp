@@ -61,6 +61,36 @@ std::vector<Tensor> node_gradients(const Node& node, const std::vector<Tensor>& 
   return dxs;
 }
 
+// The nodes of regions that are computed anew, region by region when backward first comes to one: then the
+// values of others are gone already.
+class Recomputation {
+ public:
+  explicit Recomputation(const std::vector<const Node*>& order) {
+    for (const Node* node : order)
+      if (node->region && node->kind == NodeKind::op) regions_[node->region].push_back(node);
+  }
+  // The node to differentiate: its copy where it is in a region. Of the copies only those run that something
+  // reads.
+  const Node& of(const Node& node) {
+    if (!node.region) return node;
+    std::vector<const Node*>& nodes = regions_.at(node.region);
+    for (const Node* original : nodes) {
+      std::vector<Tensor> inputs = original->inputs;
+      for (Tensor& x : inputs)
+        if (const auto copy = copies_.find(x.node().get()); copy != copies_.end())
+          x = Tensor(copy->second, x.output());
+      const ScopeGuard scope(original->scope, true);
+      copies_[original] = copy_node(*original, std::move(inputs));
+    }
+    nodes.clear();
+    return *copies_.at(&node);
+  }
+
+ private:
+  std::map<uint64_t, std::vector<const Node*>> regions_;
+  std::map<const Node*, std::shared_ptr<Node>> copies_;
+};
+
 std::vector<Tensor> differentiate(const Tensor& loss, std::span<const Tensor> xs, Unreached unreached,
                                   const Tensor& seed, bool stop_at_targets) {
   const std::unordered_set<const Node*> relevant = ancestors(loss.node().get());
@@ -77,6 +107,7 @@ std::vector<Tensor> differentiate(const Tensor& loss, std::span<const Tensor> xs
     if (std::any_of(node->inputs.begin(), node->inputs.end(), needs)) leads.insert(node);
 
   const PhaseGuard backward(Phase::backward);
+  Recomputation recomputation(order);
   std::map<Key, Tensor> grads;
   grads[key_of(loss)] = seed.defined() ? seed : provided.full(loss.shape(), 1.0f);
   // In reverse order of building a node's gradients are complete when it is met.
@@ -95,7 +126,7 @@ std::vector<Tensor> differentiate(const Tensor& loss, std::span<const Tensor> xs
     if (!reached || std::find(needed.begin(), needed.end(), true) == needed.end()) continue;
 
     const ScopeGuard scope(node.scope, true);
-    const std::vector<Tensor> dxs = node_gradients(node, dys, needed);
+    const std::vector<Tensor> dxs = node_gradients(recomputation.of(node), dys, needed);
     for (size_t i = 0; i < dxs.size() && i < node.inputs.size(); ++i) {
       if (!dxs[i].defined() || !needed[i]) continue;
       if (!(dxs[i].shape() == node.inputs[i].shape()))

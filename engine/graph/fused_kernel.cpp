@@ -29,8 +29,9 @@ struct Leaf {
   }
 };
 
-// A number known while planning: written as a specialization constant, so that it does not change the text. But 0 is
-// read from memory: llvmpipe takes x * 0 for 0 whatever x is (Mesa, gallivm/lp_bld_arit.c, lp_build_mul).
+// A number known while planning: written as a specialization constant, so that it does not change the text.
+// But 0 is read from memory: llvmpipe takes x * 0 for 0 whatever x is (Mesa, gallivm/lp_bld_arit.c,
+// lp_build_mul).
 bool is_literal(const Tensor& x) {
   const Node& source = *storage_of(x).node;
   return source.kind == NodeKind::constant && source.constant.numel() == 1 && size_of(x.dtype()) == 4 &&

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "engine/core/cache.h"
+#include "engine/core/contraction.h"
 #include "engine/core/error.h"
 #include "engine/graph/kernel.h"
 
@@ -66,7 +67,7 @@ std::vector<uint32_t> compile(std::string_view name, std::string_view text, std:
   glslang::SpvOptions options;
   options.disableOptimizer = true;
   glslang::GlslangToSpv(*program.getIntermediate(EShLangCompute), spirv, &options);
-  return spirv;
+  return without_contraction(spirv);
 }
 
 }  // namespace
@@ -92,7 +93,7 @@ std::span<const uint32_t> compile_glsl(std::string_view name, std::string_view t
     return hash;
   }();
   const CacheFile file("spirv", cat(GLSLANG_VERSION_MAJOR, '.', GLSLANG_VERSION_MINOR, '.',
-                                    GLSLANG_VERSION_PATCH, '\n', includes, '\n', source));
+                                    GLSLANG_VERSION_PATCH, "\nno contraction\n", includes, '\n', source));
   if (const auto words = file.read(); words && !words->empty() && words->size() % 4 == 0) {
     spirv.resize(words->size() / 4);
     std::memcpy(spirv.data(), words->data(), words->size());

@@ -10,6 +10,7 @@ namespace {
 
 thread_local std::string scope_path;
 thread_local Phase phase_now = Phase::forward;
+thread_local uint64_t region_now = 0;
 
 // Kernels count elements in 32 bits.
 void require_countable(std::string_view what, const Shape& shape) {
@@ -32,7 +33,7 @@ std::string_view name_of(Phase phase) {
   return kNames[static_cast<size_t>(phase)];
 }
 
-Node::Node() : phase(phase_now), scope(scope_path) {
+Node::Node() : phase(phase_now), region(region_now), scope(scope_path) {
   static std::atomic<uint64_t> next{1};
   id = next++;
 }
@@ -127,6 +128,32 @@ Tensor make_update(const OpDef& op, std::any attributes, std::vector<Tensor> inp
   node->inputs = std::move(inputs);
   return Tensor(std::move(node));
 }
+
+std::shared_ptr<Node> copy_node(const Node& node, std::vector<Tensor> inputs) {
+  auto copy = std::make_shared<Node>();
+  copy->op = node.op;
+  copy->attributes = node.attributes;
+  copy->outputs = node.outputs;
+  for (Value& value : copy->outputs) {
+    if (value.storage_node == &node) {
+      value.storage_node = copy.get();
+    } else if (node.op->launch) {
+      return const_cast<Node&>(node).shared_from_this();  // an update
+    } else {
+      const Value& base = inputs[0].node()->out(inputs[0].output());
+      value.storage_node = base.storage_node;
+      value.storage_output = base.storage_output;
+    }
+  }
+  copy->inputs = std::move(inputs);
+  return copy;
+}
+
+RecomputeGuard::RecomputeGuard() : saved_(region_now) {
+  static std::atomic<uint64_t> next{1};
+  if (region_now == 0) region_now = next++;
+}
+RecomputeGuard::~RecomputeGuard() { region_now = saved_; }
 
 ScopeGuard::ScopeGuard(const std::string& name, bool replace_path) : saved_(scope_path) {
   scope_path = replace_path || scope_path.empty() ? name

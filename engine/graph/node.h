@@ -42,6 +42,7 @@ class Node : public std::enable_shared_from_this<Node> {
   std::vector<Tensor> inputs;
   std::vector<Value> outputs;
   Phase phase;
+  uint64_t region;                          // of RecomputeGuard; 0 for none
   std::string scope;                        // path of the layer that built it: "encoder.0.linear"
   std::string name;                         // of an input
   Array constant;                           // of a constant
@@ -86,6 +87,23 @@ class ScopeGuard {
   std::string saved_;
 };
 const std::string& current_scope();
+
+// While alive, nodes are built in a region of their own, whose values backward computes anew instead of
+// keeping them in memory (Chen et al. 2016, "Training deep nets with sublinear memory cost"). Only what
+// enters and leaves the region is kept. A region within another is a part of it.
+class RecomputeGuard {
+ public:
+  RecomputeGuard();
+  ~RecomputeGuard();
+  RecomputeGuard(const RecomputeGuard&) = delete;
+
+ private:
+  uint64_t saved_;
+};
+
+// The same op once more with inputs that take the places of the node's: same attributes, so that random ops
+// draw the same numbers. An update of a variable, which may not be carried out twice, is handed back itself.
+std::shared_ptr<Node> copy_node(const Node& node, std::vector<Tensor> inputs);
 
 // While alive, nodes are built in this phase.
 class PhaseGuard {

@@ -27,6 +27,7 @@
 #include <set>
 #include <span>
 
+#include "engine/core/contraction.h"
 #include "engine/core/error.h"
 #include "tools/shadergen/generate.h"
 
@@ -90,6 +91,12 @@ std::vector<uint32_t> read_words(const fs::path& path) {
   std::vector<uint32_t> words(bytes.size() / 4);
   std::memcpy(words.data(), bytes.data(), bytes.size());
   return words;
+}
+
+void write_words(const fs::path& path, std::span<const uint32_t> words) {
+  std::ofstream file(path, std::ios::binary);
+  file.write(reinterpret_cast<const char*>(words.data()), static_cast<std::streamsize>(words.size_bytes()));
+  if (!file.flush()) throw Error(path.string(), "cannot be written");
 }
 
 struct Outcome {
@@ -216,7 +223,9 @@ Module compile(const Options& options, const Directives& directives, const std::
     throw Error(label, "glslang rejects it" + (said ? "" : ": " + compiled.output));
   }
 
-  module.facts = reflect(label, read_words(plain));
+  const std::vector<uint32_t> words = read_words(plain);
+  module.facts = reflect(label, words);
+  write_words(plain, without_contraction(words));
   if (options.spirv_opt.empty()) {
     fs::rename(plain, final);
   } else {
