@@ -17,6 +17,10 @@ uint64_t transform_stream(LoaderPosition position) {
   return (uint64_t{1} << 62) | (static_cast<uint64_t>(position.epoch) << 31) |
          static_cast<uint64_t>(position.batch);
 }
+// And that of an item; epochs repeat after four million.
+uint64_t item_stream(int64_t epoch, int64_t index) {
+  return (uint64_t{3} << 62) | (static_cast<uint64_t>(epoch) & 0x3fffff) << 40 | static_cast<uint64_t>(index);
+}
 }  // namespace
 
 // The threads take positions in turn and make their batches, of which at most `capacity` are not taken yet,
@@ -156,7 +160,8 @@ void DataLoader::make(LoaderPosition position, const std::vector<int64_t>& order
   if (!fits) batch.columns = batch_arrays(*dataset_, rows);
   fetch_rows(*dataset_,
              std::span(order).subspan(static_cast<size_t>(begin), static_cast<size_t>(batch.count)),
-             batch.columns);
+             batch.columns,
+             [&](int64_t index) { return Philox(options_.seed, item_stream(position.epoch, index)); });
   for (size_t c = 0; c < columns.size(); ++c) {
     const int64_t numel = batch.columns[c].numel();
     for (int64_t i = numel / rows * batch.count; i < numel; ++i) batch.columns[c].set(i, columns[c].padding);

@@ -72,7 +72,7 @@ def transforms():
         add("resize", image.resize(size[::-1], Image.Resampling.BILINEAR), size=size)
     for angle, translate, scale, shear in [(30, [0, 0], 1, [0, 0]), (0, [2, -1], 1, [0, 0]), (0, [0, 0], 1.5, [0, 0]),
                                            (0, [0, 0], 1, [20, 0]), (-50, [1, 2], 0.7, [10, -5])]:
-        moved = F.affine(planes.float(), angle, translate, scale, shear, InterpolationMode.BILINEAR, fill=[100.0])
+        moved = F.affine(planes.float(), angle, translate, scale, shear, InterpolationMode.BILINEAR)
         add("affine", moved.round().clamp(0, 255).byte(), angle=angle, translate=translate, scale=scale, shear=shear)
     for name, function in [("brightness", F.adjust_brightness), ("contrast", F.adjust_contrast),
                            ("saturation", F.adjust_saturation)]:
