@@ -4,6 +4,7 @@
 
 #include "engine/core/error.h"
 #include "nn/safetensors.h"
+#include "nn/torch_file.h"
 
 namespace stithy::nn {
 
@@ -51,7 +52,8 @@ void set_checked(const std::string& path, const TensorFile& file, const std::vec
     else
       values.emplace_back(variable, array);
   }
-  if (!unexpected_allowed)
+  // Where something is missing, what is there instead tells why.
+  if (!unexpected_allowed || !missing.text().empty())
     for (const auto& [name, array] : file.tensors)
       if (std::none_of(variables.begin(), variables.end(), [&](const auto& v) { return v.name == name; }))
         unexpected.add(name);
@@ -82,9 +84,31 @@ void save_weights(const std::string& path, const Module& model) {
   save_checkpoint(path, weights_of(model), {{"format", "pt"}});
 }
 
+namespace {
+// The tensors below the key under which a training program put those of the model, their names without it:
+// where most of the model's names are found. DataParallel and torch.compile put a word before each.
+TensorFile weights_in(TensorFile file, const std::vector<NamedVariable>& variables) {
+  std::string best;
+  int64_t most = -1;
+  for (const char* key : {"", "state_dict.", "model_state_dict.", "model."})
+    for (const char* wrapper : {"", "module.", "_orig_mod."}) {
+      const std::string prefix = cat(key, wrapper);
+      const int64_t found = std::count_if(
+          variables.begin(), variables.end(),
+          [&](const NamedVariable& variable) { return file.tensors.contains(prefix + variable.name); });
+      if (found > most) most = found, best = prefix;
+    }
+  if (best.empty()) return file;
+  TensorFile part{{}, std::move(file.metadata)};
+  for (auto& [name, array] : file.tensors)
+    if (name.starts_with(best)) part.tensors.emplace(name.substr(best.size()), std::move(array));
+  return part;
+}
+}  // namespace
+
 std::vector<std::string> load_weights(const std::string& path, const Module& model, bool partial) {
-  const TensorFile file = read_safetensors(path);
   const std::vector<NamedVariable> variables = weights_of(model);
+  const TensorFile file = weights_in(read_tensor_file(path), variables);
   set_checked(path, file, variables, partial, true, true);
   std::vector<std::string> loaded;
   for (const auto& [name, variable] : variables)

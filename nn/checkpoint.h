@@ -19,9 +19,12 @@ void save_checkpoint(const std::string& path, const std::vector<NamedVariable>& 
 // missing, unexpected or different, and changes nothing. Returns the metadata.
 Metadata load_checkpoint(const std::string& path, const std::vector<NamedVariable>& variables);
 
-// Only the parameters and buffers of a model, as in files of PyTorch and Hugging Face; f16 and bf16 become
-// f32. Tensors that the model does not have are passed over; a missing one throws Error unless `partial`.
-// Returns the names that were loaded.
+// Only the parameters and buffers of a model, as in files of PyTorch and Hugging Face. Read from safetensors
+// and from files of torch.save (nn/torch_file.h), told apart by their bytes; under the keys "state_dict",
+// "model_state_dict" or "model", and with the "module." of DataParallel, too. f16 and bf16 become f32.
+// Tensors that the model does not have are passed over; a missing one throws Error unless `partial`, and one
+// of another shape always does: the message lists what is missing, different and there instead. Returns the
+// names that were loaded.
 void save_weights(const std::string& path, const Module& model);
 std::vector<std::string> load_weights(const std::string& path, const Module& model, bool partial = false);
 

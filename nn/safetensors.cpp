@@ -9,6 +9,7 @@
 
 #include "engine/core/error.h"
 #include "engine/core/file.h"
+#include "nn/stored_type.h"
 
 namespace stithy {
 namespace {
@@ -17,30 +18,6 @@ using Json = nlohmann::json;
 
 constexpr uint64_t kHeaderLimit = 100'000'000;
 constexpr std::string_view kMetadata = "__metadata__";
-
-// How a type of the format is stored, and what it becomes.
-struct StoredType {
-  std::string_view name;
-  uint64_t size;
-  DType dtype;
-  enum class Kind { same, floating, signed_integer, unsigned_integer } kind;
-};
-using Kind = StoredType::Kind;
-constexpr StoredType kStoredTypes[] = {
-    {"F32", 4, DType::f32, Kind::same},
-    {"F16", 2, DType::f16, Kind::same},
-    {"BF16", 2, DType::bf16, Kind::same},
-    {"I32", 4, DType::i32, Kind::same},
-    {"U8", 1, DType::u8, Kind::same},
-    {"BOOL", 1, DType::boolean, Kind::same},
-    {"F64", 8, DType::f32, Kind::floating},
-    {"I8", 1, DType::i32, Kind::signed_integer},
-    {"I16", 2, DType::i32, Kind::signed_integer},
-    {"I64", 8, DType::i32, Kind::signed_integer},
-    {"U16", 2, DType::i32, Kind::unsigned_integer},
-    {"U32", 4, DType::i32, Kind::unsigned_integer},
-    {"U64", 8, DType::i32, Kind::unsigned_integer},
-};
 
 struct Entry {
   std::string name, dtype;
@@ -134,8 +111,7 @@ class HeaderReader : public nlohmann::json_sax<Json> {
 };
 
 const StoredType& stored_type(const std::string& where, const Entry& entry) {
-  for (const StoredType& type : kStoredTypes)
-    if (type.name == entry.dtype) return type;
+  if (const StoredType* type = find_stored_type(entry.dtype)) return *type;
   throw Error(where,
               cat("tensor '", entry.name, "' has the type '", entry.dtype, "', which is not supported"));
 }
@@ -151,47 +127,12 @@ uint64_t stored_bytes(const std::string& where, const Entry& entry, uint64_t siz
   return bytes;
 }
 
-Array convert(const std::string& where, const Entry& entry, const StoredType& type, const Shape& shape,
-              const std::vector<std::byte>& raw) {
-  Array result(shape, type.dtype);
-  for (size_t i = 0; i < raw.size() / type.size; ++i) {
-    const std::byte* source = raw.data() + i * type.size;
-    if (type.kind == Kind::floating) {
-      double value;
-      std::memcpy(&value, source, sizeof value);
-      result.values<float>()[i] = static_cast<float>(value);
-      continue;
-    }
-    uint64_t bits = 0;
-    std::memcpy(&bits, source, type.size);
-    const int unused = static_cast<int>(64 - 8 * type.size);
-    const int64_t value = type.kind == Kind::signed_integer ? static_cast<int64_t>(bits << unused) >> unused
-                                                            : static_cast<int64_t>(bits);
-    if (value < std::numeric_limits<int32_t>::min() || value > std::numeric_limits<int32_t>::max() ||
-        (type.kind == Kind::unsigned_integer && value < 0))
-      throw Error(where, cat("element ", i, " of tensor '", entry.name, "' (", type.name,
-                             ") does not fit in 32 bits"));
-    result.values<int32_t>()[i] = static_cast<int32_t>(value);
-  }
-  return result;
-}
-
 Array read_tensor(const InputFile& file, const Entry& entry, const StoredType& type, uint64_t data_begin) {
   Shape shape;
   for (uint64_t dim : entry.shape) shape.push_back(static_cast<int64_t>(dim));
-  const uint64_t begin = data_begin + entry.offsets[0];
-  if (type.kind != Kind::same) {
-    std::vector<std::byte> raw(entry.offsets[1] - entry.offsets[0]);
-    file.read(begin, raw);
-    return convert(file.path(), entry, type, shape, raw);
-  }
-  Array result(shape, type.dtype);
-  file.read(begin, result.bytes());
-  if (type.dtype == DType::boolean)
-    for (std::byte value : result.bytes())
-      if (value > std::byte{1})
-        throw Error(file.path(), cat("tensor '", entry.name, "' holds a boolean that is neither 0 nor 1"));
-  return result;
+  std::vector<std::byte> raw(entry.offsets[1] - entry.offsets[0]);
+  file.read(data_begin + entry.offsets[0], raw);
+  return array_of(file.path(), entry.name, type, shape, raw);
 }
 
 }  // namespace
@@ -258,10 +199,8 @@ void write_safetensors(const std::string& path, const TensorFile& file) {
   uint64_t position = 0;
   for (const auto* named : order) {
     const Array& array = named->second;
-    const auto type = std::find_if(std::begin(kStoredTypes), std::end(kStoredTypes),
-                                   [&](const StoredType& t) { return t.dtype == array.dtype(); });
     const uint64_t end = position + array.bytes().size();
-    header[named->first] = {{"dtype", type->name},
+    header[named->first] = {{"dtype", stored_type_of(array.dtype()).name},
                             {"shape", std::vector<int64_t>(array.shape().begin(), array.shape().end())},
                             {"data_offsets", {position, end}}};
     position = end;

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <atomic>
 #include <chrono>
 #include <numeric>
 #include <set>
@@ -117,8 +118,9 @@ TEST_SUITE("loader") {
   }
 
   TEST_CASE("an exception surfaces in next(), at its batch, and does not block the end") {
-    for (int prefetch : {0, 1, 4}) {
-      DataLoader loader(std::make_shared<Broken>(7), {.batch = 5, .shuffle = false, .prefetch = prefetch});
+    for (const auto& [workers, prefetch] : {std::pair(0, 4), {4, 0}, {1, 1}, {2, 4}, {5, -1}, {-1, -1}}) {
+      DataLoader loader(std::make_shared<Broken>(7),
+                        {.batch = 5, .shuffle = false, .workers = workers, .prefetch = prefetch});
       CHECK(loader.next().columns[0].at(4) == 4);
       CHECK_THROWS_WITH_AS(loader.next(), "broken: item 7", Error);
       CHECK_THROWS_WITH_AS(loader.next(), "broken: item 7", Error);
@@ -128,10 +130,90 @@ TEST_SUITE("loader") {
     }
   }
 
+  TEST_CASE("the number of workers and their pace change no byte") {
+    // Early items of a batch take the longest, so that later batches are ready before.
+    class Uneven : public Dataset {
+     public:
+      int64_t size() const override { return 41; }
+      const std::vector<Column>& columns() const override { return columns_; }
+      void fetch(int64_t index, std::span<const std::span<std::byte>> out) const override {
+        std::this_thread::sleep_for(std::chrono::microseconds(index * 7919 % 5 * 300));
+        out[0][0] = static_cast<std::byte>(index);
+      }
+
+     private:
+      std::vector<Column> columns_ = {{"x", {}, DType::u8}};
+    };
+    const auto run = [](int workers, int prefetch) {
+      DataLoader loader(std::make_shared<Uneven>(),
+                        {.batch = 4,
+                         .seed = 3,
+                         .last = LastBatch::pad,
+                         .workers = workers,
+                         .prefetch = prefetch,
+                         .transform = [](Batch& batch, Philox& random) {
+                           batch.columns.push_back(Array::scalar(static_cast<float>(random.uniform())));
+                         }});
+      std::vector<Batch> batches;
+      for (int i = 0; i < 30; ++i) {
+        batches.push_back(loader.next());
+        CHECK(batches.back().epoch == i / 11);
+        CHECK(batches.back().index == i % 11);
+      }
+      return batches;
+    };
+    const std::vector<Batch> expected = run(0, 0);
+    for (const auto& [workers, prefetch] : {std::pair(1, 2), {2, 1}, {2, 3}, {5, -1}, {5, 16}, {-1, -1}}) {
+      const std::vector<Batch> batches = run(workers, prefetch);
+      for (size_t i = 0; i < batches.size(); ++i) {
+        CHECK(same_bytes(batches[i].columns[0], expected[i].columns[0]));
+        CHECK(same_bytes(batches[i].columns[1], expected[i].columns[1]));
+      }
+    }
+  }
+
+  TEST_CASE("workers work at once, and stop at the bound") {
+    // Each item waits until `together` of them are being fetched, or gives up.
+    class Meeting : public Dataset {
+     public:
+      explicit Meeting(int together) : together_(together) {}
+      int64_t size() const override { return 1000; }
+      const std::vector<Column>& columns() const override { return columns_; }
+      void fetch(int64_t, std::span<const std::span<std::byte>> out) const override {
+        ++begun;
+        const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+        while (begun < together_ && std::chrono::steady_clock::now() < end) std::this_thread::yield();
+        out[0][0] = std::byte{begun >= together_};
+      }
+      mutable std::atomic<int> begun = 0;
+
+     private:
+      int together_;
+      std::vector<Column> columns_ = {{"x", {}, DType::u8}};
+    };
+    const auto data = std::make_shared<Meeting>(3);
+    DataLoader loader(data, {.batch = 1, .workers = 3, .prefetch = 7});
+    CHECK(loader.next().columns[0].at(0) == 1);
+    for (int wait = 0; wait < 2000 && data->begun < 8; ++wait)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    CHECK(data->begun == 8);
+  }
+
+  TEST_CASE("an exception belongs to its batch: those before it are given, those after it by seek()") {
+    DataLoader loader(std::make_shared<Broken>(10),
+                      {.batch = 2, .shuffle = false, .workers = 5, .prefetch = 9});
+    for (int i = 0; i < 5; ++i) CHECK(loader.next().columns[0].at(1) == 2 * i + 1);
+    CHECK_THROWS_WITH_AS(loader.next(), "broken: item 10", Error);
+    loader.seek({0, 6});
+    CHECK(loader.next().columns[0].at(0) == 12);
+  }
+
   TEST_CASE("a loader can be destroyed at any time") {
     for (int taken = 0; taken < 6; ++taken)
       for (int wait = 0; wait < 3; ++wait) {
-        DataLoader loader(std::make_shared<Broken>(-1), {.batch = 2, .prefetch = 2});
+        DataLoader loader(std::make_shared<Broken>(-1),
+                          {.batch = 2, .workers = 1 + taken % 3, .prefetch = 2});
         for (int i = 0; i < taken; ++i) loader.next();
         std::this_thread::sleep_for(std::chrono::milliseconds(wait));
       }
@@ -143,6 +225,7 @@ TEST_SUITE("loader") {
     CHECK_THROWS_WITH_AS(DataLoader(counting(9), {.batch = 10}), doctest::Contains("gives no batch of 10"),
                          Error);
     CHECK_THROWS_AS(DataLoader(counting(0), {.batch = 1, .last = LastBatch::pad}), Error);
-    CHECK_THROWS_AS(DataLoader(counting(9), {.batch = 1, .prefetch = -1}), Error);
+    CHECK_THROWS_AS(DataLoader(counting(9), {.batch = 1, .prefetch = -2}), Error);
+    CHECK_THROWS_AS(DataLoader(counting(9), {.batch = 1, .workers = -2}), Error);
   }
 }

@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "engine/core/error.h"
-#include "engine/core/rng.h"
 
 namespace stithy {
 namespace {
@@ -27,6 +26,9 @@ class Subset : public Dataset {
   const std::vector<Column>& columns() const override { return dataset_->columns(); }
   void fetch(int64_t index, std::span<const std::span<std::byte>> out) const override {
     dataset_->fetch(indices_.at(static_cast<size_t>(index)), out);
+  }
+  void fetch_random(int64_t index, Philox& random, std::span<const std::span<std::byte>> out) const override {
+    dataset_->fetch_random(indices_.at(static_cast<size_t>(index)), random, out);
   }
 
  private:
@@ -105,14 +107,20 @@ std::vector<Array> batch_arrays(const Dataset& dataset, int64_t count) {
   return batch;
 }
 
-void fetch_rows(const Dataset& dataset, std::span<const int64_t> indices, std::span<Array> batch) {
+void fetch_rows(const Dataset& dataset, std::span<const int64_t> indices, std::span<Array> batch,
+                const std::function<Philox(int64_t)>& stream) {
   std::vector<std::span<std::byte>> out(batch.size());
   for (size_t row = 0; row < indices.size(); ++row) {
     for (size_t c = 0; c < batch.size(); ++c) {
       const size_t bytes = item_bytes(batch[c]);
       out[c] = batch[c].bytes().subspan(row * bytes, bytes);
     }
-    dataset.fetch(indices[row], out);
+    if (stream) {
+      Philox random = stream(indices[row]);
+      dataset.fetch_random(indices[row], random, out);
+    } else {
+      dataset.fetch(indices[row], out);
+    }
   }
 }
 

@@ -1,12 +1,14 @@
 // Datasets: items by index, each a row of named columns; splitting and normalisation.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "engine/core/array.h"
+#include "engine/core/rng.h"
 
 namespace stithy {
 
@@ -28,6 +30,12 @@ class Dataset {
   // Writes item `index`: out[c] has the bytes of one item of columns()[c]. Several threads may call it at
   // once; equal indices give equal bytes.
   virtual void fetch(int64_t index, std::span<const std::span<std::byte>> out) const = 0;
+  // The same for a dataset that changes its items at random (transforms.h): equal indices and equal streams
+  // give equal bytes. DataLoader calls this one, with a stream for each item and epoch.
+  virtual void fetch_random(int64_t index, Philox& random, std::span<const std::span<std::byte>> out) const {
+    (void)random;
+    fetch(index, out);
+  }
 };
 using DatasetPtr = std::shared_ptr<const Dataset>;
 
@@ -53,10 +61,10 @@ class InMemoryDataset : public Dataset {
 
 // Images with a class each.
 struct ImageClasses {
-  Array images;  // u8 [n, height, width]
+  Array images;  // u8 [n, height, width] or [n, channels, height, width]
   Array labels;  // i32 [n]
 };
-// Columns "image" (u8 [height, width]) and "label" (i32, padded by kIgnoreIndex).
+// Columns "image" (u8, one of the images) and "label" (i32, padded by kIgnoreIndex).
 DatasetPtr image_dataset(ImageClasses data);
 
 // The items of `dataset` at `indices`, in that order. Throws Error for an index out of range.
@@ -68,8 +76,10 @@ std::vector<DatasetPtr> split(const DatasetPtr& dataset, std::span<const double>
 
 // Zeroed arrays for `count` items, one array a column, with the item's shape after the count.
 std::vector<Array> batch_arrays(const Dataset& dataset, int64_t count);
-// Writes the items at `indices` into the first rows of `batch`, which batch_arrays made.
-void fetch_rows(const Dataset& dataset, std::span<const int64_t> indices, std::span<Array> batch);
+// Writes the items at `indices` into the first rows of `batch`, which batch_arrays made: by fetch(), or by
+// fetch_random() with the stream that `stream(index)` gives.
+void fetch_rows(const Dataset& dataset, std::span<const int64_t> indices, std::span<Array> batch,
+                const std::function<Philox(int64_t index)>& stream = {});
 // All items, one array a column.
 std::vector<Array> fetch_all(const Dataset& dataset);
 

@@ -5,7 +5,6 @@
 #include <deque>
 #include <mutex>
 #include <numeric>
-#include <optional>
 #include <thread>
 
 #include "engine/core/error.h"
@@ -18,79 +17,93 @@ uint64_t transform_stream(LoaderPosition position) {
   return (uint64_t{1} << 62) | (static_cast<uint64_t>(position.epoch) << 31) |
          static_cast<uint64_t>(position.batch);
 }
+// And that of an item; epochs repeat after four million.
+uint64_t item_stream(int64_t epoch, int64_t index) {
+  return (uint64_t{3} << 62) | (static_cast<uint64_t>(epoch) & 0x3fffff) << 40 | static_cast<uint64_t>(index);
+}
 }  // namespace
 
-// The thread makes batches from `position` on until `capacity` are ready, into buffers handed back by next().
-struct DataLoader::Worker {
-  Worker(DataLoader& loader, LoaderPosition position, size_t capacity)
-      : thread([this, &loader, position, capacity] { run(loader, position, capacity); }) {}
-  ~Worker() {
+// The threads take positions in turn and make their batches, of which at most `capacity` are not taken yet,
+// into buffers handed back by next().
+struct DataLoader::Workers {
+  Workers(DataLoader& loader_, LoaderPosition position, int threads_, size_t capacity_)
+      : loader(loader_), next(position), capacity(capacity_) {
+    for (int i = 0; i < threads_; ++i) threads.emplace_back([this] { run(); });
+  }
+  ~Workers() {
     {
       const std::lock_guard lock(mutex);
       stop = true;
     }
     changed.notify_all();
-    thread.join();
   }
 
-  void run(DataLoader& loader, LoaderPosition position, size_t capacity) {
-    for (;; position = loader.after(position)) {
-      Batch batch;
-      {
-        std::unique_lock lock(mutex);
-        changed.wait(lock, [&] { return stop || ready.size() < capacity; });
-        if (stop) return;
-        if (!free.empty()) {
-          batch = std::move(free.back());
-          free.pop_back();
-        }
+  struct Slot {
+    Batch batch;
+    std::exception_ptr error;
+    bool done = false;
+  };
+
+  void run() {
+    std::unique_lock lock(mutex);
+    for (;;) {
+      changed.wait(lock, [&] { return stop || slots.size() < capacity; });
+      if (stop) return;
+      Slot& slot = slots.emplace_back();  // stays in place: only the ends of a deque change
+      const LoaderPosition position = next;
+      next = loader.after(next);
+      if (!free.empty()) {
+        slot.batch = std::move(free.back());
+        free.pop_back();
       }
-      std::exception_ptr thrown;
       try {
-        loader.make(position, batch);
+        const Order order = loader.order(position.epoch);
+        lock.unlock();
+        loader.make(position, *order, slot.batch);
       } catch (...) {
-        thrown = std::current_exception();
+        slot.error = std::current_exception();
       }
-      {
-        const std::lock_guard lock(mutex);
-        if (thrown)
-          error = thrown;
-        else
-          ready.push_back(std::move(batch));
-      }
+      if (!lock) lock.lock();
+      slot.done = true;
       changed.notify_all();
-      if (thrown) return;
     }
   }
 
-  // Hands `used` back for reuse.
+  // Hands `used` back for reuse. A batch that failed stays where it is, and fails again.
   Batch take(Batch used) {
     std::unique_lock lock(mutex);
     if (!used.columns.empty()) free.push_back(std::move(used));
-    changed.wait(lock, [&] { return !ready.empty() || error; });
-    if (ready.empty()) std::rethrow_exception(error);
-    Batch batch = std::move(ready.front());
-    ready.pop_front();
+    changed.wait(lock, [&] { return !slots.empty() && slots.front().done; });
+    if (slots.front().error) std::rethrow_exception(slots.front().error);
+    Batch batch = std::move(slots.front().batch);
+    slots.pop_front();
     lock.unlock();
     changed.notify_all();
     return batch;
   }
 
+  DataLoader& loader;
+  LoaderPosition next;
+  const size_t capacity;
   std::mutex mutex;
   std::condition_variable changed;
-  std::deque<Batch> ready;
+  std::deque<Slot> slots;  // in order; those not done are being made
   std::vector<Batch> free;
-  std::exception_ptr error;
   bool stop = false;
-  std::thread thread;  // last: it uses all of the above
+  std::vector<std::jthread> threads;  // last: they use all of the above
 };
 
 DataLoader::DataLoader(DatasetPtr dataset, LoaderOptions options)
     : dataset_(std::move(dataset)), options_(std::move(options)) {
   if (!dataset_) throw Error("loader", "needs a dataset");
   if (options_.batch < 1) throw Error("loader", cat("batch ", options_.batch, " is less than 1"));
-  if (options_.prefetch < 0 || options_.prefetch > 1024)
-    throw Error("loader", cat("prefetch ", options_.prefetch, " is not in 0 to 1024"));
+  if (options_.workers < -1 || options_.workers > 256)
+    throw Error("loader", cat("workers ", options_.workers, " is not in -1 to 256"));
+  if (options_.prefetch < -1 || options_.prefetch > 1024)
+    throw Error("loader", cat("prefetch ", options_.prefetch, " is not in -1 to 1024"));
+  if (options_.workers == -1) options_.workers = std::clamp<int>(std::thread::hardware_concurrency(), 1, 8);
+  if (options_.prefetch == -1) options_.prefetch = options_.workers + 1;
+  options_.workers = std::min(options_.workers, options_.prefetch);
   const int64_t n = dataset_->size();
   batches_per_epoch_ = n / options_.batch + (options_.last != LastBatch::drop && n % options_.batch ? 1 : 0);
   if (batches_per_epoch_ == 0)
@@ -107,7 +120,7 @@ void DataLoader::seek(LoaderPosition position) {
   if (position.epoch < 0 || position.batch < 0 || position.batch > batches_per_epoch_)
     throw Error("loader", cat("epoch ", position.epoch, ", batch ", position.batch,
                               " is out of range: an epoch has ", batches_per_epoch_, " batches"));
-  worker_.reset();
+  workers_.reset();
   position_ = position;
 }
 
@@ -116,16 +129,21 @@ LoaderPosition DataLoader::after(LoaderPosition position) const {
                                                  : LoaderPosition{position.epoch + 1, 0};
 }
 
-void DataLoader::make(LoaderPosition position, Batch& batch) {
-  if (order_epoch_ != position.epoch) {
-    if (options_.shuffle) {
-      order_ = permutation(dataset_->size(), options_.seed, static_cast<uint64_t>(position.epoch));
-    } else if (order_.empty()) {
-      order_.resize(static_cast<size_t>(dataset_->size()));
-      std::iota(order_.begin(), order_.end(), 0);
-    }
-    order_epoch_ = position.epoch;
+DataLoader::Order DataLoader::order(int64_t epoch) {
+  if (order_epoch_ == epoch) return order_;
+  if (options_.shuffle) {
+    order_ = std::make_shared<const std::vector<int64_t>>(
+        permutation(dataset_->size(), options_.seed, static_cast<uint64_t>(epoch)));
+  } else if (!order_) {
+    std::vector<int64_t> indices(static_cast<size_t>(dataset_->size()));
+    std::iota(indices.begin(), indices.end(), 0);
+    order_ = std::make_shared<const std::vector<int64_t>>(std::move(indices));
   }
+  order_epoch_ = epoch;
+  return order_;
+}
+
+void DataLoader::make(LoaderPosition position, const std::vector<int64_t>& order, Batch& batch) const {
   const int64_t begin = position.batch * options_.batch;
   batch.count = std::min(options_.batch, dataset_->size() - begin);
   batch.epoch = position.epoch;
@@ -141,8 +159,9 @@ void DataLoader::make(LoaderPosition position, Batch& batch) {
   }
   if (!fits) batch.columns = batch_arrays(*dataset_, rows);
   fetch_rows(*dataset_,
-             std::span(order_).subspan(static_cast<size_t>(begin), static_cast<size_t>(batch.count)),
-             batch.columns);
+             std::span(order).subspan(static_cast<size_t>(begin), static_cast<size_t>(batch.count)),
+             batch.columns,
+             [&](int64_t index) { return Philox(options_.seed, item_stream(position.epoch, index)); });
   for (size_t c = 0; c < columns.size(); ++c) {
     const int64_t numel = batch.columns[c].numel();
     for (int64_t i = numel / rows * batch.count; i < numel; ++i) batch.columns[c].set(i, columns[c].padding);
@@ -154,12 +173,13 @@ void DataLoader::make(LoaderPosition position, Batch& batch) {
 }
 
 const Batch& DataLoader::next() {
-  if (options_.prefetch == 0) {
-    make(position_, current_);
+  if (options_.workers == 0) {
+    make(position_, *order(position_.epoch), current_);
   } else {
-    if (!worker_)
-      worker_ = std::make_unique<Worker>(*this, position_, static_cast<size_t>(options_.prefetch));
-    current_ = worker_->take(std::move(current_));
+    if (!workers_)
+      workers_ = std::make_unique<Workers>(*this, position_, options_.workers,
+                                           static_cast<size_t>(options_.prefetch));
+    current_ = workers_->take(std::move(current_));
   }
   position_ = after(position_);
   return current_;

@@ -1,4 +1,4 @@
-// DataLoader: batches of a dataset in a shuffled order, prepared ahead by a thread.
+// DataLoader: batches of a dataset in a shuffled order, prepared ahead by threads.
 #pragma once
 
 #include <functional>
@@ -33,10 +33,15 @@ struct LoaderOptions {
   bool shuffle = true;
   uint64_t seed = 0;
   LastBatch last = LastBatch::drop;
-  int prefetch = 2;  // batches made ahead; 0 makes each in next(), without a thread
+  // Threads that make whole batches, each another one; their number changes no batch. 0 makes each batch in
+  // next(), -1 takes a thread for each core, up to 8.
+  int workers = -1;
+  // Batches made ahead, those in the making included: the most memory that they take, and the most workers
+  // that can be busy. 0 makes each in next(), -1 is one more than there are workers.
+  int prefetch = -1;
   LoaderPosition start = {};
-  // Changes a batch where it is made: augmentation, normalisation, another dtype. The numbers drawn are a
-  // pure function of (seed, epoch, batch), so a resumed run sees the same.
+  // Changes a batch where it is made: MixUp, normalisation, another dtype. Several workers may call it at
+  // once. The numbers drawn are a pure function of (seed, epoch, batch), so a resumed run sees the same.
   std::function<void(Batch&, Philox&)> transform = {};
 };
 
@@ -61,18 +66,20 @@ class DataLoader {
   const Dataset& dataset() const { return *dataset_; }
 
  private:
-  struct Worker;
-  void make(LoaderPosition position, Batch& batch);
+  struct Workers;
+  using Order = std::shared_ptr<const std::vector<int64_t>>;
+  Order order(int64_t epoch);
+  void make(LoaderPosition position, const std::vector<int64_t>& order, Batch& batch) const;
   LoaderPosition after(LoaderPosition position) const;
 
   DatasetPtr dataset_;
   LoaderOptions options_;
   int64_t batches_per_epoch_ = 0;
   LoaderPosition position_;
-  std::vector<int64_t> order_;  // of epoch order_epoch_; used by the thread while there is one
+  Order order_;  // of epoch order_epoch_; the workers' while there are any, under their lock
   int64_t order_epoch_ = -1;
   Batch current_;
-  std::unique_ptr<Worker> worker_;
+  std::unique_ptr<Workers> workers_;
 };
 
 }  // namespace stithy
