@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <vector>
 
 #include "engine/graph/tensor.h"
 #include "engine/graph/variable.h"
@@ -57,5 +58,22 @@ Tensor lppool(const Tensor& x, float p, const Shape& kernel, const Shape& stride
 // Windows from floor(i in / out) to ceil((i + 1) in / out), for outputs of a given size.
 MaxPoolOutputs adaptive_maxpool(const Tensor& x, const Shape& size);
 Tensor adaptive_avgpool(const Tensor& x, const Shape& size);
+
+// Interpolation at as many points along each spatial axis as `size` says: bilinear for two axes, trilinear
+// for three; cubic with Keys' a = -0.75. Without align_corners, elements are areas; with it, the corners'
+// centres stay in place.
+enum class Interpolation : uint8_t { nearest, linear, cubic };
+Tensor upsample(const Tensor& x, const Shape& size, Interpolation mode = Interpolation::nearest,
+                bool align_corners = false);
+// To floor(factor * size). Without align_corners the points are 1 / factor apart, as in PyTorch.
+Tensor upsample_by(const Tensor& x, const std::vector<double>& factors,
+                   Interpolation mode = Interpolation::nearest, bool align_corners = false);
+// x in reverse order along the axes (empty: all), of any rank.
+Tensor flip(const Tensor& x, const Shape& axes);
+// y[i] = x[i - shift] along the axis, around the ends. Any dtype that concat() takes, any rank.
+Tensor roll(const Tensor& x, int64_t shift, int64_t axis);
+// [n, c factor^2, h, w] to [n, c, h factor, w factor] and back (Shi et al. 2016).
+Tensor pixel_shuffle(const Tensor& x, int64_t factor);
+Tensor pixel_unshuffle(const Tensor& x, int64_t factor);
 
 }  // namespace stithy

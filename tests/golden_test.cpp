@@ -186,6 +186,22 @@ TEST_CASE("pooling") {
   }
 }
 
+TEST_CASE("interpolation") {
+  for (const json& test : cases_of("interpolate")) {
+    const json& o = test.at("options");
+    const std::string name = o.at("mode");
+    const Interpolation mode = name == "nearest"   ? Interpolation::nearest
+                               : name == "bicubic" ? Interpolation::cubic
+                                                   : Interpolation::linear;
+    const bool align_corners = o.at("align_corners").get<bool>();
+    check(test, {"x"}, [&](const auto& xs) {
+      return o.contains("size")
+                 ? upsample(xs[0], shape_of(o.at("size")), mode, align_corners)
+                 : upsample_by(xs[0], {o.at("scale_factor").get<double>()}, mode, align_corners);
+    });
+  }
+}
+
 TEST_CASE("local_response_norm") {
   for (const json& test : cases_of("local_response_norm")) {
     const json& o = test.at("options");
