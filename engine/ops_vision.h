@@ -76,4 +76,31 @@ Tensor roll(const Tensor& x, int64_t shift, int64_t axis);
 Tensor pixel_shuffle(const Tensor& x, int64_t factor);
 Tensor pixel_unshuffle(const Tensor& x, int64_t factor);
 
+// x [n, channels, h, w] at the points of grid [n, out h, out w, 2], (x, y) from -1 to 1, to [n, channels, out
+// h, out w] (Jaderberg et al. 2015). Bilinear, or the nearest element; outside are zeros, or the border. A
+// NaN coordinate gives NaN. The gradient of x looks at every point for every element: it costs h w out_h
+// out_w for each plane.
+struct GridSampleOptions {
+  bool nearest = false, border = false, align_corners = false;
+};
+Tensor grid_sample(const Tensor& x, const Tensor& grid, const GridSampleOptions& options = {});
+
+// Boxes [n, 4], (x1, y1, x2, y2), in the order of their scores [n], without those that overlap a better one
+// by more than `threshold` of their union; as torchvision.ops.nms. No gradient.
+struct NmsOutputs {
+  Tensor keep, count;  // i32 [n], the boxes that stay, then -1; i32 [], how many stay
+};
+NmsOutputs nms(const Tensor& boxes, const Tensor& scores, float threshold);
+
+// Means of bilinear samples in `height` x `width` bins of each region: x [n, channels, h, w], rois [k, 5],
+// (image, x1, y1, x2, y2), to [k, channels, height, width] (He et al. 2017; torchvision.ops.roi_align). A roi
+// whose image is not there, or that has a NaN, gives NaN. No gradient flows to the rois.
+struct RoiAlignOptions {
+  float spatial_scale = 1;     // of the rois' coordinates
+  int64_t sampling_ratio = 0;  // samples along an axis of a bin; 0: as many as it has elements
+  bool aligned = false;        // shifts by half an element, which is exact
+};
+Tensor roi_align(const Tensor& x, const Tensor& rois, int64_t height, int64_t width,
+                 const RoiAlignOptions& options = {});
+
 }  // namespace stithy

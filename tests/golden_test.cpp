@@ -202,6 +202,21 @@ TEST_CASE("interpolation") {
   }
 }
 
+TEST_CASE("grid_sample") {
+  for (const json& test : cases_of("grid_sample")) {
+    const json& o = test.at("options");
+    check(
+        test, {"x", "grid"},
+        [&](const auto& xs) {
+          return grid_sample(xs[0], xs[1],
+                             {.nearest = o.at("mode") == "nearest",
+                              .border = o.at("padding") == "border",
+                              .align_corners = o.at("align_corners").get<bool>()});
+        },
+        5e-6);
+  }
+}
+
 TEST_CASE("local_response_norm") {
   for (const json& test : cases_of("local_response_norm")) {
     const json& o = test.at("options");

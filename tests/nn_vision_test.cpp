@@ -182,4 +182,22 @@ TEST_SUITE("nn_vision") {
     check_error("upsample_by: 1 factors", [&] { upsample_by(x, {-1}); });
     check_error("flip: axis 4", [&] { flip(x, {4}); });
   }
+
+  TEST_CASE("no boxes: none stays") {
+    const auto [keep, count] = nms(Array({0, 4}, DType::f32), Array({0}, DType::f32), 0.5f);
+    CHECK(keep.shape() == Shape{0});
+    CHECK(count.eval().item() == 0);
+  }
+
+  TEST_CASE("sampling and detection refuse what does not fit") {
+    const Tensor x = input("x", {2, 3, 4, 5});
+    check_error("grid_sample: a grid of shape [1, 4, 5, 2] does not fit x [2, 3, 4, 5]", [&] {
+      grid_sample(x, input("g", {1, 4, 5, 2}));
+    });
+    check_error("roi_align: rois of shape [6, 4] are not [k, 5]", [&] {
+      roi_align(x, input("r", {6, 4}), 2, 2);
+    });
+    check_error("roi_align: an output of 0 x 2", [&] { roi_align(x, input("r", {6, 5}), 0, 2); });
+    check_error("nms: boxes [6, 4] and scores [5]", [] { nms(input("b", {6, 4}), input("s", {5}), 0.5f); });
+  }
 }

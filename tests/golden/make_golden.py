@@ -199,6 +199,11 @@ def images():
         cases.append(case({"mode": mode, "align_corners": bool(align), **by}, {"x": randn(*shape)},
                           lambda x: F.interpolate(x, mode=mode, align_corners=align, **by)))
     write("interpolate", cases)
+    write("grid_sample", [
+        case({"mode": mode, "padding": padding, "align_corners": align},
+             {"x": randn(1, 2, 4, 5), "grid": (torch.rand(1, 3, 4, 2) * 2.6 - 1.3).double()},
+             lambda x, grid: F.grid_sample(x, grid, mode, padding, align))
+        for mode, padding, align in itertools.product(("bilinear", "nearest"), ("zeros", "border"), (False, True))])
 
 
 cross_entropy()
