@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <vector>
 
 #include "engine/graph/tensor.h"
 #include "engine/graph/variable.h"
@@ -57,5 +58,49 @@ Tensor lppool(const Tensor& x, float p, const Shape& kernel, const Shape& stride
 // Windows from floor(i in / out) to ceil((i + 1) in / out), for outputs of a given size.
 MaxPoolOutputs adaptive_maxpool(const Tensor& x, const Shape& size);
 Tensor adaptive_avgpool(const Tensor& x, const Shape& size);
+
+// Interpolation at as many points along each spatial axis as `size` says: bilinear for two axes, trilinear
+// for three; cubic with Keys' a = -0.75. Without align_corners, elements are areas; with it, the corners'
+// centres stay in place.
+enum class Interpolation : uint8_t { nearest, linear, cubic };
+Tensor upsample(const Tensor& x, const Shape& size, Interpolation mode = Interpolation::nearest,
+                bool align_corners = false);
+// To floor(factor * size). Without align_corners the points are 1 / factor apart, as in PyTorch.
+Tensor upsample_by(const Tensor& x, const std::vector<double>& factors,
+                   Interpolation mode = Interpolation::nearest, bool align_corners = false);
+// x in reverse order along the axes (empty: all), of any rank.
+Tensor flip(const Tensor& x, const Shape& axes);
+// y[i] = x[i - shift] along the axis, around the ends. Any dtype that concat() takes, any rank.
+Tensor roll(const Tensor& x, int64_t shift, int64_t axis);
+// [n, c factor^2, h, w] to [n, c, h factor, w factor] and back (Shi et al. 2016).
+Tensor pixel_shuffle(const Tensor& x, int64_t factor);
+Tensor pixel_unshuffle(const Tensor& x, int64_t factor);
+
+// x [n, channels, h, w] at the points of grid [n, out h, out w, 2], (x, y) from -1 to 1, to [n, channels, out
+// h, out w] (Jaderberg et al. 2015). Bilinear, or the nearest element; outside are zeros, or the border. A
+// NaN coordinate gives NaN. The gradient of x looks at every point for every element: it costs h w out_h
+// out_w for each plane.
+struct GridSampleOptions {
+  bool nearest = false, border = false, align_corners = false;
+};
+Tensor grid_sample(const Tensor& x, const Tensor& grid, const GridSampleOptions& options = {});
+
+// Boxes [n, 4], (x1, y1, x2, y2), in the order of their scores [n], without those that overlap a better one
+// by more than `threshold` of their union; as torchvision.ops.nms. No gradient.
+struct NmsOutputs {
+  Tensor keep, count;  // i32 [n], the boxes that stay, then -1; i32 [], how many stay
+};
+NmsOutputs nms(const Tensor& boxes, const Tensor& scores, float threshold);
+
+// Means of bilinear samples in `height` x `width` bins of each region: x [n, channels, h, w], rois [k, 5],
+// (image, x1, y1, x2, y2), to [k, channels, height, width] (He et al. 2017; torchvision.ops.roi_align). A roi
+// whose image is not there, or that has a NaN, gives NaN. No gradient flows to the rois.
+struct RoiAlignOptions {
+  float spatial_scale = 1;     // of the rois' coordinates
+  int64_t sampling_ratio = 0;  // samples along an axis of a bin; 0: as many as it has elements
+  bool aligned = false;        // shifts by half an element, which is exact
+};
+Tensor roi_align(const Tensor& x, const Tensor& rois, int64_t height, int64_t width,
+                 const RoiAlignOptions& options = {});
 
 }  // namespace stithy

@@ -19,3 +19,4 @@
 #include "nn/schedule.h"
 #include "nn/summary.h"
 #include "nn/trainer.h"
+#include "nn/upsample.h"

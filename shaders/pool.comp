@@ -44,7 +44,7 @@ layout(constant_id = 19) const int DILATION_W = 1;
 layout(constant_id = 20) const bool INCLUDE_PADDING = true;
 layout(constant_id = 21) const int DIVISOR = 0;
 
-layout(push_constant) uniform Push { uint count, x_offset; };
+layout(push_constant) uniform Push { uint count, x_offset, index_offset; };
 
 // Of the window of output o: its first element and the one past its last, within the input.
 ivec2 window(int o, int size, int outputs, int kernel, int stride, int pad, int dilation) {
@@ -145,7 +145,7 @@ void main() {
       for (int w = ws.x; w <= ws.y; ++w) {
         const uint o = base + uint((d * OUT_H + h) * OUT_W + w);
 #ifdef KERNEL_maxpool_backward
-        if (index[o] == at) sum += dy[x_offset + o];
+        if (index[index_offset + o] == at) sum += dy[x_offset + o];
 #else
         const int size = DIVISOR > 0 ? DIVISOR : WINDOW_SIZE(d, D) * WINDOW_SIZE(h, H) * WINDOW_SIZE(w, W);
         sum += dy[x_offset + o] / float(size);

@@ -186,6 +186,37 @@ TEST_CASE("pooling") {
   }
 }
 
+TEST_CASE("interpolation") {
+  for (const json& test : cases_of("interpolate")) {
+    const json& o = test.at("options");
+    const std::string name = o.at("mode");
+    const Interpolation mode = name == "nearest"   ? Interpolation::nearest
+                               : name == "bicubic" ? Interpolation::cubic
+                                                   : Interpolation::linear;
+    const bool align_corners = o.at("align_corners").get<bool>();
+    check(test, {"x"}, [&](const auto& xs) {
+      return o.contains("size")
+                 ? upsample(xs[0], shape_of(o.at("size")), mode, align_corners)
+                 : upsample_by(xs[0], {o.at("scale_factor").get<double>()}, mode, align_corners);
+    });
+  }
+}
+
+TEST_CASE("grid_sample") {
+  for (const json& test : cases_of("grid_sample")) {
+    const json& o = test.at("options");
+    check(
+        test, {"x", "grid"},
+        [&](const auto& xs) {
+          return grid_sample(xs[0], xs[1],
+                             {.nearest = o.at("mode") == "nearest",
+                              .border = o.at("padding") == "border",
+                              .align_corners = o.at("align_corners").get<bool>()});
+        },
+        5e-6);
+  }
+}
+
 TEST_CASE("local_response_norm") {
   for (const json& test : cases_of("local_response_norm")) {
     const json& o = test.at("options");

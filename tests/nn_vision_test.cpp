@@ -145,4 +145,59 @@ TEST_SUITE("nn_vision") {
     check_error("lppool: p = 0", [&] { lppool(x, 0, {2}); });
     check_error("local_response_norm: a window of 0 channels", [&] { local_response_norm(x, 0); });
   }
+
+  TEST_CASE("pixel shuffle moves channels into space, and unshuffle back") {
+    Array x({1, 4, 1, 2}, DType::f32);
+    for (int64_t i = 0; i < 8; ++i) x.set(i, static_cast<double>(i));
+    const Array y = nn::PixelShuffle(2)(x).eval();
+    CHECK(close(y, Array({1, 1, 2, 4}, {0, 2, 1, 3, 4, 6, 5, 7}), 0));
+    CHECK(close(nn::PixelUnshuffle(2)(y).eval(), x, 0));
+    const Array image = ramp({2, 18, 4, 5});
+    CHECK(close(pixel_unshuffle(pixel_shuffle(image, 3), 3).eval(), image, 0));
+    CHECK(nn::PixelShuffle(3)(image).shape() == Shape{2, 2, 12, 15});
+    check_error("pixel_shuffle: x of shape [2, 18, 4, 5]", [&] { pixel_shuffle(image, 2); });
+    check_error("pixel_unshuffle: height and width of x [2, 18, 4, 5]", [&] { pixel_unshuffle(image, 2); });
+  }
+
+  TEST_CASE("roll goes around the ends") {
+    const Array x({2, 3}, {0, 1, 2, 3, 4, 5});
+    CHECK(close(roll(x, 1, 1).eval(), Array({2, 3}, {2, 0, 1, 5, 3, 4}), 0));
+    CHECK(close(roll(x, -4, -1).eval(), Array({2, 3}, {1, 2, 0, 4, 5, 3}), 0));
+    CHECK(close(roll(x, 3, 0).eval(), Array({2, 3}, {3, 4, 5, 0, 1, 2}), 0));
+    CHECK(close(roll(x, 6, 1).eval(), x, 0));
+    check_error("roll: axis 2", [&] { roll(x, 1, 2); });
+  }
+
+  TEST_CASE("upsampling layers and what is refused") {
+    const Array x = ramp({1, 2, 3, 4});
+    CHECK(close(nn::Upsample(2.0, Interpolation::linear)(x).eval(),
+                upsample(x, {6, 8}, Interpolation::linear).eval()));
+    CHECK(nn::Upsample(Shape{5, 7}, Interpolation::cubic, true)(x).shape() == Shape{1, 2, 5, 7});
+    CHECK(nn::Upsample(2.0).describe() == "Upsample(scale_factor=2, mode=nearest)");
+    check_error("upsample: nearest interpolation has no corners",
+                [&] { upsample(x, {2}, Interpolation::nearest, true); });
+    check_error("upsample: the size [1, 2, 3] does not fit x [1, 2, 3, 4]", [&] { upsample(x, {1, 2, 3}); });
+    check_error("is not positive", [&] { upsample(x, {0}); });
+    check_error("upsample_by: 3 factors", [&] { upsample_by(x, {1, 2, 3}); });
+    check_error("upsample_by: 1 factors", [&] { upsample_by(x, {-1}); });
+    check_error("flip: axis 4", [&] { flip(x, {4}); });
+  }
+
+  TEST_CASE("no boxes: none stays") {
+    const auto [keep, count] = nms(Array({0, 4}, DType::f32), Array({0}, DType::f32), 0.5f);
+    CHECK(keep.shape() == Shape{0});
+    CHECK(count.eval().item() == 0);
+  }
+
+  TEST_CASE("sampling and detection refuse what does not fit") {
+    const Tensor x = input("x", {2, 3, 4, 5});
+    check_error("grid_sample: a grid of shape [1, 4, 5, 2] does not fit x [2, 3, 4, 5]", [&] {
+      grid_sample(x, input("g", {1, 4, 5, 2}));
+    });
+    check_error("roi_align: rois of shape [6, 4] are not [k, 5]", [&] {
+      roi_align(x, input("r", {6, 4}), 2, 2);
+    });
+    check_error("roi_align: an output of 0 x 2", [&] { roi_align(x, input("r", {6, 5}), 0, 2); });
+    check_error("nms: boxes [6, 4] and scores [5]", [] { nms(input("b", {6, 4}), input("s", {5}), 0.5f); });
+  }
 }

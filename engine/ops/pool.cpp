@@ -46,7 +46,9 @@ void launch_pool(Launch& launch, const Node& n, Kernel kernel) {
                  .DILATION_W = p.dilation[2],
                  .INCLUDE_PADDING = p.include_padding,
                  .DIVISOR = p.divisor};
-  kernel.push = {.count = static_cast<uint32_t>(n.out().shape.numel()), .x_offset = offset_of(n.in(0))};
+  kernel.push.count = static_cast<uint32_t>(n.out().shape.numel());
+  kernel.push.x_offset = offset_of(n.in(0));
+  if (n.inputs.size() > 1) kernel.push.index_offset = offset_of(n.in(1));
   launch(kernel, launch.grid((uint64_t{kernel.push.count} + 63) / 64));
 }
 

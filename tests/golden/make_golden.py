@@ -188,8 +188,27 @@ def pools():
         for size, alpha, beta, k in ((3, 0.5, 0.75, 1.0), (4, 1.0, 0.5, 2.0))])
 
 
+def images():
+    cases = []
+    for mode, align, shape, to in [("nearest", None, (1, 2, 3, 4), (7, 5)), ("bilinear", False, (1, 2, 3, 4), (7, 5)),
+                                   ("bilinear", True, (1, 2, 3, 4), (7, 5)), ("bicubic", False, (1, 2, 5, 4), (7, 3)),
+                                   ("bicubic", True, (1, 2, 3, 4), (7, 5)), ("linear", False, (1, 2, 5), (8,)),
+                                   ("trilinear", True, (1, 1, 2, 3, 2), (3, 4, 3)), ("bilinear", False, (1, 2, 3, 4), 1.7),
+                                   ("bicubic", False, (1, 1, 5, 4), 1.3), ("nearest", None, (1, 2, 5, 6), 1.7)]:
+        by = {"scale_factor": to} if isinstance(to, float) else {"size": to}
+        cases.append(case({"mode": mode, "align_corners": bool(align), **by}, {"x": randn(*shape)},
+                          lambda x: F.interpolate(x, mode=mode, align_corners=align, **by)))
+    write("interpolate", cases)
+    write("grid_sample", [
+        case({"mode": mode, "padding": padding, "align_corners": align},
+             {"x": randn(1, 2, 4, 5), "grid": (torch.rand(1, 3, 4, 2) * 2.6 - 1.3).double()},
+             lambda x, grid: F.grid_sample(x, grid, mode, padding, align))
+        for mode, padding, align in itertools.product(("bilinear", "nearest"), ("zeros", "border"), (False, True))])
+
+
 cross_entropy()
 functions()
 optimizers()
 norms()
 pools()
+images()
