@@ -185,7 +185,7 @@ uint32_t block_of(int64_t count, int64_t most) {
 }
 
 bool fits_texels(const vk::DeviceInfo& device, const Tensor& x) {
-  return device.texel_alignment <= kAlignment &&
+  return device.texel_alignment <= std::max<uint64_t>(device.storage_alignment, 16) &&  // windows, too
          storage_bytes(
              x.node()->out(x.output()).storage_node->out(x.node()->out(x.output()).storage_output)) /
                  16 <=
@@ -386,11 +386,19 @@ void launch_as_product(const Problem& p, const Tensor& x, const Tensor& w, Launc
   launch_product(launch, product, launch.out(), false);
 }
 
-void launch_slices(Launch& launch, const Ref& slices, int64_t count, int64_t number) {
-  launch(shaders::sum_slices{.x = slices,
-                             .y = launch.out(),
-                             .push = {.count = u32(count), .slices = u32(number), .stride = u32(count)}},
-         launch.grid(static_cast<uint64_t>(divide_up(count, 64))));
+// y = the sum of `number` slices, `stride` elements apart.
+void launch_slices(Launch& launch, const Ref& slices, const Ref& y, int64_t count, int64_t number,
+                   int64_t stride) {
+  launch(
+      shaders::sum_slices{
+          .x = slices, .y = y, .push = {.count = u32(count), .slices = u32(number), .stride = u32(stride)}},
+      launch.grid(static_cast<uint64_t>(divide_up(count, 64))));
+}
+
+// The most slices of `count` elements that memory is spent on.
+int64_t most_slices(const Launch& launch, int64_t count) {
+  const uint64_t bytes = std::min<uint64_t>(launch.binding_limit(), 64 << 20);
+  return std::max<int64_t>(1, static_cast<int64_t>(bytes / 4) / count);
 }
 
 void launch_problem(const Problem& whole, const Tensor& x, const Tensor& w, Launch& launch) {
@@ -429,13 +437,14 @@ void launch_problem(const Problem& whole, const Tensor& x, const Tensor& w, Laun
     int64_t slices = p.y_offset == 0 && count == launch.out().node->out().shape.numel()
                          ? std::clamp<int64_t>(256 / groups, 1, std::clamp<int64_t>(k / 256, 1, 64))
                          : 1;
+    slices = std::min(slices, most_slices(launch, count));
     const int64_t k_chunk = divide_up(divide_up(k, slices), candidate.k_tile) * candidate.k_tile;
     slices = divide_up(k, k_chunk);
     kernel.push.k_chunk = u32(k_chunk);
     kernel.push.y_slice = u32(count);
     if (slices > 1) kernel.y = launch.scratch(static_cast<uint64_t>(slices * count) * 4);
     launch(kernel, launch.grid(static_cast<uint64_t>(groups * slices)));
-    if (slices > 1) launch_slices(launch, kernel.y, count, slices);
+    if (slices > 1) launch_slices(launch, kernel.y, launch.out(), count, slices, count);
     return;
   }
   const auto call = [&](auto kernel) {
@@ -467,15 +476,11 @@ void launch_transposed(const Node& n, Launch& launch) {
     launch_problem(p, n.in(0), n.in(1), launch);
 }
 
-// Inputs: x, dy. The sum over the batch is made of slices, in parts that fit a binding.
-void launch_weight(const Node& n, Launch& launch) {
-  const Tensor &x = n.in(0), &dy = n.in(1);
-  const int64_t count = n.out().shape.numel();
-  if (count == 0) return;
-  const Problem p = merged(forward_problem(n.attrs<Conv>(), x.shape(), n.out().shape, dy.shape()));
-  const vk::DeviceInfo& device = launch.device();
-  const Candidate candidate = choose(launch, "conv_weight", p, weight_candidates(device, p, x, dy));
+// dw of the problem's batch; x and dy begin at the parts' offsets.
+void launch_weight_of(const Problem& p, const Candidate& candidate, const Part& x, const Part& dy,
+                      const Ref& y, Launch& launch) {
   const int64_t sums = p.channels * product(p.taps) / unrolled_taps(p.taps[2]);
+  const int64_t count = p.groups * p.rows * p.channels * product(p.taps);
   // What is cut into slices: strips, or places; and the workgroups of one slice.
   const int64_t length = candidate.k_tile ? p.batches * product(p.out) : strips_of(p, candidate);
   const int64_t groups =
@@ -484,19 +489,20 @@ void launch_weight(const Node& n, Launch& launch) {
                   : candidate.by_rows ? p.rows * sums
                                       : divide_up(p.rows, candidate.rows) *
                                             divide_up(sums, candidate.local_size * candidate.channels));
-  const int64_t wanted = device.is_cpu() ? 16 : 512, shortest = candidate.k_tile ? 256 : 32;
+  const int64_t wanted = launch.device().is_cpu() ? 16 : 512, shortest = candidate.k_tile ? 256 : 32;
   int64_t slices = std::clamp<int64_t>(wanted / groups, 1, std::clamp<int64_t>(length / shortest, 1, 256));
+  slices = std::min(slices, most_slices(launch, count));
   const int64_t unit = std::max(candidate.k_tile, 1u);
   const int64_t chunk = divide_up(divide_up(std::max<int64_t>(length, 1), slices), unit) * unit;
   slices = divide_up(std::max<int64_t>(length, 1), chunk);
-  const Ref dw = slices == 1 ? launch.out() : launch.scratch(static_cast<uint64_t>(slices * count) * 4);
+  const Ref dw = slices == 1 ? y : launch.scratch(static_cast<uint64_t>(slices * count) * 4);
   const auto fill = [&](auto kernel) {
-    fill_kernel(kernel, p, candidate, x.offset());
-    kernel.x = launch.in(0);
-    kernel.dy = launch.in(1);
+    fill_kernel(kernel, p, candidate, x.offset);
+    kernel.x = x.ref;
+    kernel.dy = dy.ref;
     kernel.dw = dw;
-    kernel.push.x_offset = u32(x.offset());
-    kernel.push.dy_offset = u32(dy.offset());
+    kernel.push.x_offset = x.offset;
+    kernel.push.dy_offset = dy.offset;
     if constexpr (requires { kernel.push.k_chunk; })
       kernel.push.k_chunk = u32(chunk);
     else
@@ -507,7 +513,7 @@ void launch_weight(const Node& n, Launch& launch) {
   const auto grid = [&] { return launch.grid(static_cast<uint64_t>(groups * slices)); };
   if (candidate.k_tile) {
     auto kernel = fill(shaders::conv_weight_shared{});
-    kernel.spec.QUADS = kernel.spec.QUADS && dy.offset() % 4 == 0;
+    kernel.spec.QUADS = kernel.spec.QUADS && dy.offset % 4 == 0;
     launch(kernel, grid());
   } else if (candidate.by_rows) {
     launch_rows(launch, fill(shaders::conv_weight_rows{}), static_cast<uint64_t>(groups * slices),
@@ -516,7 +522,7 @@ void launch_weight(const Node& n, Launch& launch) {
     const auto call = [&](auto kernel) {
       kernel.spec.LANES = candidate.lanes;
       kernel.spec.CHANNELS = candidate.channels;
-      kernel.spec.DY_VEC4 = whole_vectors({candidate.cols, p.out[2], dy.offset()});
+      kernel.spec.DY_VEC4 = whole_vectors({candidate.cols, p.out[2], dy.offset});
       launch(kernel, grid());
     };
     if (candidate.texels)
@@ -524,7 +530,42 @@ void launch_weight(const Node& n, Launch& launch) {
     else
       call(fill(shaders::conv_weight{}));
   }
-  if (slices > 1) launch_slices(launch, dw, count, slices);
+  if (slices > 1) launch_slices(launch, dw, y, count, slices, count);
+}
+
+// Inputs: x, dy. A batch beyond a binding is summed in parts.
+void launch_weight(const Node& n, Launch& launch) {
+  const Tensor &x = n.in(0), &dy = n.in(1);
+  const int64_t count = n.out().shape.numel();
+  if (count == 0) return;
+  const Problem p = merged(forward_problem(n.attrs<Conv>(), x.shape(), n.out().shape, dy.shape()));
+  const vk::DeviceInfo& device = launch.device();
+  const Candidate candidate = choose(launch, "conv_weight", p, weight_candidates(device, p, x, dy));
+  if (!beyond_binding(x, device) && !beyond_binding(dy, device))
+    return launch_weight_of(p, candidate, {launch.in(0), u32(x.offset())}, {launch.in(1), u32(dy.offset())},
+                            launch.out(), launch);
+  const auto item = [](const Tensor& t) { return static_cast<uint64_t>(t.numel() / t.dim(0)); };
+  const uint64_t items = std::min({rows_at_once(launch, "conv_weight", item(x), 1),
+                                   rows_at_once(launch, "conv_weight", item(dy), 1), uint64_t(p.batches)});
+  const uint64_t parts = (uint64_t(p.batches) + items - 1) / items;
+  const uint64_t alignment = launch.window_alignment(),
+                 slot = (uint64_t(count) * 4 + alignment - 1) / alignment * alignment / 4;
+  const Ref sums = launch.scratch(parts * slot * 4);
+  for (uint64_t part = 0; part < parts; ++part) {
+    Problem of_part = p;
+    of_part.batches =
+        std::min<int64_t>(static_cast<int64_t>(items), p.batches - static_cast<int64_t>(part * items));
+    const auto window = [&](int input, const Tensor& t) {
+      return part_of(launch, launch.in(input), static_cast<uint64_t>(t.offset()) + part * items * item(t),
+                     static_cast<uint64_t>(of_part.batches) * item(t));
+    };
+    Candidate possible = candidate;
+    const Part x_part = window(0, x);
+    possible.vectors = candidate.vectors && phase_of(p, x_part.offset, candidate.cols) < 4;
+    launch_weight_of(of_part, possible, x_part, window(1, dy),
+                     part_of(launch, sums, part * slot, static_cast<uint64_t>(count)).ref, launch);
+  }
+  launch_slices(launch, sums, launch.out(), count, static_cast<int64_t>(parts), static_cast<int64_t>(slot));
 }
 
 template <int kWeight, int kOut>
@@ -591,7 +632,8 @@ Tensor weight_node(const Conv& o, const Tensor& x, const Tensor& dy, const Shape
 
 // Items of the batch are independent.
 int cut_batch(const Node&, int input, int axis) { return axis != 0 ? kNever : input == 0 ? 0 : kWhole; }
-[[maybe_unused]] const bool kCut = define_cut(cut_batch, {"conv", "conv_transpose"});
+[[maybe_unused]] const bool kCut =
+    define_cut(cut_batch, {"conv", "conv_transpose"}) && define_cut(launch_makes_windows, {"conv_weight"});
 
 // ---- what users write, checked
 
