@@ -133,6 +133,22 @@ layout(set = 0, binding = 1) writeonly buffer Dx { float dx[]; };
 layout(set = 0, binding = 2) readonly buffer Index { int index[]; };
 #endif
 
+// Windows do not overlap: an element is in one at most.
+#define SPAN(A) ((KERNEL_##A - 1) * DILATION_##A)
+const bool APART = !ADAPTIVE && SPAN(D) < STRIDE_D && SPAN(H) < STRIDE_H && SPAN(W) < STRIDE_W;
+
+// What output o gives to element `at` of its plane.
+float term(ivec3 o, uint base, int at) {
+  const uint from = base + uint((o.x * OUT_H + o.y) * OUT_W + o.z);
+#ifdef KERNEL_maxpool_backward
+  const float d = dy[x_offset + from];
+  return index[index_offset + from] == at ? d : 0.0;
+#else
+  const int size = DIVISOR > 0 ? DIVISOR : WINDOW_SIZE(o.x, D) * WINDOW_SIZE(o.y, H) * WINDOW_SIZE(o.z, W);
+  return dy[x_offset + from] / float(size);
+#endif
+}
+
 void main() {
   const uint i = invocation_index();
   if (i >= count) return;
@@ -140,17 +156,15 @@ void main() {
   const ivec2 ds = OUTPUTS_OF(at_d, D), hs = OUTPUTS_OF(at_h, H), ws = OUTPUTS_OF(at_w, W);
   const uint base = plane * uint(OUT);
   float sum = 0.0;
-  for (int d = ds.x; d <= ds.y; ++d)
-    for (int h = hs.x; h <= hs.y; ++h)
-      for (int w = ws.x; w <= ws.y; ++w) {
-        const uint o = base + uint((d * OUT_H + h) * OUT_W + w);
-#ifdef KERNEL_maxpool_backward
-        if (index[index_offset + o] == at) sum += dy[x_offset + o];
-#else
-        const int size = DIVISOR > 0 ? DIVISOR : WINDOW_SIZE(d, D) * WINDOW_SIZE(h, H) * WINDOW_SIZE(w, W);
-        sum += dy[x_offset + o] / float(size);
-#endif
-      }
+  if (APART) {
+    const bool inside = ds.x <= ds.y && hs.x <= hs.y && ws.x <= ws.y;
+    sum = term(inside ? ivec3(ds.x, hs.x, ws.x) : ivec3(0), base, at);
+    if (!inside) sum = 0.0;
+  } else {
+    for (int d = ds.x; d <= ds.y; ++d)
+      for (int h = hs.x; h <= hs.y; ++h)
+        for (int w = ws.x; w <= ws.y; ++w) sum += term(ivec3(d, h, w), base, at);
+  }
   dx[i] = EPILOGUE(sum, i);
 }
 #endif
