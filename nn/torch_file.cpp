@@ -106,9 +106,7 @@ class Gatherer {
   void gather(const PickleValue& value, const std::string& name, int depth = 0) {
     if (depth > kDepthLimit)
       throw Error(path_, cat("is nested deeper than ", kDepthLimit, ", at '", name.substr(0, 100), "...'"));
-    // Values can be shared: without a bound, n of them are walked 2^n times.
-    if (++steps_ > 4'000'000 || (letters_ += name.size()) > (uint64_t{1} << 30))
-      throw Error(path_, "holds too many values");
+    spend(name.size());
     const auto dotted = [&](const std::string& part) { return name.empty() ? part : name + "." + part; };
     switch (value.kind) {
       case Kind::dict:
@@ -132,7 +130,10 @@ class Gatherer {
         }
         break;
       }
-      case Kind::text: metadata.emplace(name, value.text); break;
+      case Kind::text:
+        spend(value.text.size());
+        metadata.emplace(name, value.text);
+        break;
       case Kind::integer: metadata.emplace(name, cat(value.integer)); break;
       case Kind::boolean: metadata.emplace(name, value.integer ? "true" : "false"); break;
       case Kind::number: metadata.emplace(name, cat(value.number)); break;
@@ -195,6 +196,12 @@ class Gatherer {
     if (numel > 0 && last >= view.storage.numel)
       refuse(name, cat("reaches element ", last, " of a storage of ", view.storage.numel));
     return view;
+  }
+
+  // Values can be shared: without a bound, n of them are walked 2^n times, and a long text is copied often.
+  void spend(uint64_t letters) {
+    letters_ += letters;
+    if (++steps_ > 4'000'000 || letters_ > (uint64_t{1} << 27)) throw Error(path_, "holds too many values");
   }
 
   const std::string& path_;

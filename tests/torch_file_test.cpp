@@ -120,6 +120,24 @@ TEST_SUITE("torch_file") {
         Error);
   }
 
+  TEST_CASE("load_weights finds the model below the usual keys") {
+    TemporaryFolder folder;
+    nn::Sequential model{nn::Linear(1, 1)};
+    for (const char* prefix :
+         {"", "module.", "state_dict.", "model.", "model_state_dict.module.", "model._orig_mod."}) {
+      CAPTURE(prefix);
+      const float value = static_cast<float>(std::string(prefix).size());
+      TensorFile file;
+      file.tensors[cat(prefix, "0.weight")] = Array({1, 1}, {value});
+      file.tensors[cat(prefix, "0.bias")] = Array({1}, {-value}).to(DType::f16);
+      file.tensors["optimizer.0.bias"] = Array({1}, {99});
+      write_safetensors(folder / "a", file);
+      CHECK(nn::load_weights(folder / "a", model) == std::vector<std::string>{"0.weight", "0.bias"});
+      CHECK(model.named_parameters()[0].variable.value().item() == value);
+      CHECK(model.named_parameters()[1].variable.value().item() == -value);
+    }
+  }
+
   TEST_CASE("a pickle that runs a command is refused, and nothing runs") {
     CHECK_THROWS_WITH_AS(read_torch(golden("malicious.pt")), doctest::Contains("would call posix.system"),
                          Error);
@@ -248,6 +266,11 @@ TEST_SUITE("torch_file") {
     const size_t body = head.find(raw("\x80\x02}.")) + 4;
     const std::string file = head.substr(0, body) + "\x80\x02" + bomb + "." + raw("\x80\x02].");
     CHECK_THROWS_WITH_AS(read_torch(folder.write("a", file)), doctest::Contains("too many values"), Error);
+    // A megabyte of text, ten thousand times.
+    std::string texts = raw("(X\0\0\x10\0") + std::string(1 << 20, 'x') + raw("q\0");
+    for (int i = 0; i < 10000; ++i) texts += raw("h\0");
+    const std::string echo = head.substr(0, body) + "\x80\x02" + texts + "t." + raw("\x80\x02].");
+    CHECK_THROWS_WITH_AS(read_torch(folder.write("a", echo)), doctest::Contains("too many values"), Error);
     // A dict in itself.
     const std::string cycle = head.substr(0, body) + raw("\x80\x02}q\0X\1\0\0\0ah\0s.") + raw("\x80\x02].");
     CHECK_THROWS_WITH_AS(read_torch(folder.write("a", cycle)), doctest::Contains("nested deeper than 64"),
@@ -257,16 +280,19 @@ TEST_SUITE("torch_file") {
   TEST_CASE("hostile: truncations, bit flips and absurd numbers") {
     TemporaryFolder folder;
     const auto read_bytes = [&](std::string_view bytes) { read_torch(folder.write("b", bytes)); };
-    for (const char* name : {"too_large.pt", "everything_legacy.pt"}) {
-      const std::string valid = read_file(golden(name));
-      const HostileResult cut = feed_truncated(valid, read_bytes), damaged = feed_damaged(valid, read_bytes);
+    const std::string zip = read_file(golden("too_large.pt")),
+                      tensor =
+                          legacy("FloatStorage", 4, 1, dims({2, 1}), dims({1, 1}), std::string(16, '\0'));
+    for (const std::string& valid : {zip, tensor, read_file(golden("everything_legacy.pt"))}) {
+      const HostileResult cut = feed_truncated(valid, read_bytes);
       CHECK(cut.accepted == 0);
       CHECK(cut.unexpected == "");
-      CHECK(damaged.unexpected == "");
-      CHECK(damaged.refused > 1000);
     }
-    const std::string valid = legacy("FloatStorage", 4, 1, dims({2, 1}), dims({1, 1}), std::string(16, '\0'));
-    CHECK(feed_damaged(valid, read_bytes).unexpected == "");
+    const HostileResult archives = feed_damaged(zip, read_bytes), tensors = feed_damaged(tensor, read_bytes);
+    CHECK(archives.unexpected == "");
+    CHECK(archives.refused > 1000);
+    CHECK(tensors.unexpected == "");
+    CHECK(tensors.refused > 1000);
     // Where no checksum stands before the pickle.
     const std::string archive = read_file(golden("checkpoint.pt"));
     const size_t begin = archive.find(raw("\x80\x02}q")), end = archive.find("PK\x07\x08", begin);

@@ -95,15 +95,17 @@ void ImageFolder::leave_out_broken() {
   const auto check = [&] {
     for (size_t i; !failed && (i = next++) < files_.size();) {
       try {
-        read_image(files_[i].path, options_.channels);
-      } catch (const Error& error) {
-        wrong[i] = error.what();
+        try {
+          read_image(files_[i].path, options_.channels);
+        } catch (const Error& error) {
+          wrong[i] = error.what();
+        }
+        const size_t so_far = ++done;
+        if (options_.progress && (so_far % 100 == 0 || so_far == files_.size()))
+          options_.progress(static_cast<int64_t>(so_far), static_cast<int64_t>(files_.size()));
       } catch (...) {
         if (!failed.exchange(true)) fatal = std::current_exception();
       }
-      const size_t so_far = ++done;
-      if (options_.progress && (so_far % 100 == 0 || so_far == files_.size()))
-        options_.progress(static_cast<int64_t>(so_far), static_cast<int64_t>(files_.size()));
     }
   };
   {
