@@ -9,3 +9,4 @@
 #include "engine/graph/tensor.h"
 #include "engine/graph/variable.h"
 #include "engine/ops.h"
+#include "engine/ops_vision.h"

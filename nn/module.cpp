@@ -8,7 +8,11 @@ namespace stithy::nn {
 
 namespace {
 thread_local CallTrace* current_trace = nullptr;
-thread_local std::vector<Tensor> pending_updates;
+struct PendingUpdate {
+  std::string scope;
+  std::function<Tensor()> build;
+};
+thread_local std::vector<PendingUpdate> pending_updates;
 
 std::string join(const std::string& path, const std::string& name) {
   return path.empty() ? name : path + "." + name;
@@ -110,7 +114,16 @@ void Module::train(bool on) {
 CallTrace::CallTrace() : outer_(std::exchange(current_trace, this)) {}
 CallTrace::~CallTrace() { current_trace = outer_; }
 
-void also_update(const Tensor& update) { pending_updates.push_back(update); }
-std::vector<Tensor> take_updates() { return std::exchange(pending_updates, {}); }
+void also_update(std::function<Tensor()> build) {
+  pending_updates.push_back({current_scope(), std::move(build)});
+}
+std::vector<Tensor> take_updates() {
+  std::vector<Tensor> updates;
+  for (const PendingUpdate& update : std::exchange(pending_updates, {})) {
+    const ScopeGuard scope(update.scope, true);
+    updates.push_back(update.build());
+  }
+  return updates;
+}
 
 }  // namespace stithy::nn

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <concepts>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -147,9 +148,11 @@ class CallTrace {
   CallTrace* outer_;
 };
 
-// Updates of buffers that layers build in forward(), such as running statistics: a program that calls the
-// layers runs them too. take_updates() hands them out and forgets them.
-void also_update(const Tensor& update);
+// Updates of buffers that go with a layer's forward(), such as running statistics: a program that calls the
+// layers runs them too. take_updates() builds them, each under the name of its layer, hands them out and
+// forgets them. They come after all layers, since what stands between an op and those that follow it keeps
+// them from becoming one kernel.
+void also_update(std::function<Tensor()> build);
 std::vector<Tensor> take_updates();
 
 }  // namespace stithy::nn

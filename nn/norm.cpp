@@ -67,8 +67,10 @@ Tensor BatchNorm::forward(const Tensor& x) {
   if (training() || !running_mean.defined()) {
     const BatchNormOutputs outputs = batchnorm(x, w, b, options_.epsilon);
     if (running_mean.defined() && training())
-      also_update(batchnorm_update(running_mean, running_var, num_batches_tracked, outputs, count,
-                                   options_.momentum));
+      also_update([mean = running_mean, var = running_var, batches = num_batches_tracked, outputs, count,
+                   momentum = options_.momentum] {
+        return batchnorm_update(mean, var, batches, outputs, count, momentum);
+      });
     return outputs.y;
   }
   // Pointwise, so that it becomes a part of the kernel of the op before, such as a convolution.

@@ -1,10 +1,12 @@
 // Layers for images: names, modes, and what is refused.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "engine/graph/program.h"
 #include "nn/nn.h"
+#include "tests/temporary_folder.h"
 
 using namespace stithy;
 
@@ -78,6 +80,50 @@ TEST_SUITE("nn_vision") {
     CHECK(untracked.named_parameters().empty());
     CHECK(untracked.named_buffers().empty());
     CHECK(nn::take_updates().empty());
+  }
+
+  TEST_CASE("a residual and relu become a part of batch norm's kernel; in evaluation all are one") {
+    nn::BatchNorm2d layer(3);
+    const Tensor x = Variable("x", ramp({4, 3, 8, 8})), residual = Variable("r", ramp({4, 3, 8, 8}));
+    const auto kernels_of = [&](const std::vector<Tensor>& fetches) {
+      std::string kernels;
+      const Program program(fetches, nn::take_updates());
+      for (const PlannedDispatch& dispatch : program.plan().dispatches)
+        kernels += std::string(dispatch.call.kernel->name) + " ";
+      return kernels;
+    };
+    const std::string training = kernels_of({relu(layer(x) + residual)});
+    CHECK_MESSAGE(training.find("batchnorm_apply+add+relu ") != std::string::npos, training);
+    CHECK(training.find("batchnorm_update ") != std::string::npos);
+    // The statistics are needed, by the update and backward; that y is not written for it shows in what is
+    // saved.
+    const Tensor y = relu(layer(x));
+    Program program({gradients(y, std::vector<Tensor>{layer.weight}, Unreached::error, ones(y.shape()))[0]},
+                    nn::take_updates());
+    CHECK(program.plan().fused_bytes_saved >= 2 * 4 * 768);
+    layer.eval();
+    const std::string evaluation = kernels_of({relu(layer(x) + residual)});
+    CHECK_MESSAGE(std::ranges::count(evaluation, ' ') == 2,
+                  evaluation);  // of the channels, and of the elements
+    CHECK(evaluation.find("+relu ") != std::string::npos);
+  }
+
+  TEST_CASE("a trainer moves the statistics by its steps alone; they are saved with the weights") {
+    nn::manual_seed(1);
+    nn::Sequential model{nn::Linear(2, 8), nn::BatchNorm1d(8), nn::Relu(), nn::Linear(8, 1)};
+    nn::Trainer trainer(model, nn::BceWithLogits{}, nn::Adam({.lr = 0.05f}));
+    const Array x({4, 2}, {0, 0, 0, 1, 1, 0, 1, 1}), y({4, 1}, {0, 1, 1, 0});
+    for (int step = 0; step < 150; ++step) trainer.step({x, y});
+    const Array logits = trainer.predict(x);
+    for (int64_t i = 0; i < 4; ++i) CHECK((logits.at(i) > 0) == (y.at(i) > 0.5));
+    CHECK(dynamic_cast<const nn::BatchNorm1d&>(model[1]).num_batches_tracked.value().item() == 150);
+
+    const TemporaryFolder folder;
+    nn::save_weights(folder / "weights.safetensors", model);
+    nn::Sequential other{nn::Linear(2, 8), nn::BatchNorm1d(8), nn::Relu(), nn::Linear(8, 1)};
+    CHECK(nn::load_weights(folder / "weights.safetensors", other).size() == 9);
+    other.eval();
+    CHECK(close(other(x).eval(), logits));
   }
 
   TEST_CASE("group norm of one channel a group is instance norm; of one group, layer norm") {

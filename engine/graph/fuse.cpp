@@ -16,6 +16,7 @@ constexpr size_t kMaxOps = 24, kMaxBindings = 12;
 constexpr size_t kAnchorBindings = 6;
 
 const Node* storage_node(const Tensor& x) { return x.node()->out(x.output()).storage_node; }
+int storage_output(const Tensor& x) { return x.node()->out(x.output()).storage_output; }
 bool is_update(const Node& node) {
   return node.kind == NodeKind::op && node.op->launch &&
          std::any_of(node.outputs.begin(), node.outputs.end(),
@@ -43,6 +44,7 @@ class Finder {
       : nodes_(nodes), device_(device) {
     for (size_t i = 0; i < nodes.size(); ++i) places_[nodes[i]] = static_cast<int>(i);
     users_.resize(nodes.size());
+    readers_.resize(nodes.size());
     for (size_t i = 0; i < nodes.size(); ++i) {
       const Node& node = *nodes[i];
       if (node.kind != NodeKind::op || !node.op->launch) continue;
@@ -50,10 +52,16 @@ class Finder {
       for (const Tensor& x : node.inputs) {
         std::vector<int>& users = users_[static_cast<size_t>(places_.at(storage_node(x)))];
         if (users.empty() || users.back() != static_cast<int>(i)) users.push_back(static_cast<int>(i));
+        if (storage_output(x) != 0) continue;
+        std::vector<int>& readers = readers_[static_cast<size_t>(places_.at(storage_node(x)))];
+        if (readers.empty() || readers.back() != static_cast<int>(i)) readers.push_back(static_cast<int>(i));
       }
     }
-    for (const Tensor& x : fetches)
-      users_[static_cast<size_t>(places_.at(storage_node(x)))].push_back(std::numeric_limits<int>::max());
+    for (const Tensor& x : fetches) {
+      const auto place = static_cast<size_t>(places_.at(storage_node(x)));
+      users_[place].push_back(std::numeric_limits<int>::max());
+      if (storage_output(x) == 0) readers_[place].push_back(std::numeric_limits<int>::max());
+    }
     group_of_.assign(nodes.size(), -1);
   }
 
@@ -214,7 +222,7 @@ class Finder {
   }
   // Whether the place's value is needed in memory, or, before the anchor, by it.
   bool needed(const Group& group, int place, bool is_before) const {
-    const std::vector<int>& users = users_[static_cast<size_t>(place)];
+    const std::vector<int>& users = readers_[static_cast<size_t>(place)];
     if (users.empty()) return true;
     return std::any_of(users.begin(), users.end(),
                        [&](int user) { return is_before ? !group.before.contains(user) : !group.has(user); });
@@ -228,7 +236,7 @@ class Finder {
       if (!before && needed(group, place, false)) continue;
       if (place == group.anchor && group.after.empty()) continue;
       // Written once, read by each user.
-      out.saved_bytes += storage_bytes(node(place).out()) * (1 + users_[static_cast<size_t>(place)].size());
+      out.saved_bytes += storage_bytes(node(place).out()) * (1 + readers_[static_cast<size_t>(place)].size());
     }
     return out;
   }
@@ -237,7 +245,8 @@ class Finder {
   const vk::DeviceInfo& device_;
   std::map<const Node*, int> places_;
   std::vector<std::vector<int>>
-      users_;  // by place: who reads its storage, in order; the greatest int for a fetch
+      users_,    // by place: who reads its storage, in order; the greatest int for a fetch
+      readers_;  // the same of output 0 alone, which is what may stay within a kernel
   std::vector<int> updates_, group_of_;
   std::vector<Group> groups_;
 };
