@@ -186,6 +186,26 @@ TEST_CASE("pooling") {
   }
 }
 
+TEST_CASE("convolution and its transpose") {
+  for (const std::string name : {"conv", "conv_transpose"})
+    for (const json& test : cases_of(name)) {
+      const json& o = test.at("options");
+      const auto list = [&](const char* option, int64_t missing) {
+        if (!o.contains(option) || o.at(option).is_string()) return Shape{missing};
+        return o.at(option).is_number() ? Shape{o.at(option).get<int64_t>()} : shape_of(o.at(option));
+      };
+      const ConvOptions options{.stride = list("stride", 1),
+                                .padding = list("padding", 0),
+                                .dilation = list("dilation", 1),
+                                .groups = o.value("groups", int64_t{1}),
+                                .same = o.contains("padding") && o.at("padding").is_string()};
+      check(test, {"x", "weight"}, [&](const auto& xs) {
+        return name == "conv" ? conv(xs[0], xs[1], options)
+                              : conv_transpose(xs[0], xs[1], options, list("output_padding", 0));
+      });
+    }
+}
+
 TEST_CASE("interpolation") {
   for (const json& test : cases_of("interpolate")) {
     const json& o = test.at("options");

@@ -33,6 +33,41 @@ void check_error(const std::string& part, const std::function<void()>& mistake) 
 }  // namespace
 
 TEST_SUITE("nn_vision") {
+  TEST_CASE("convolution layers have PyTorch's names, shapes and initial values") {
+    const nn::Conv2d conv(6, 8, {3, 5}, {.stride = {2}, .padding = {1, 2}, .groups = 2});
+    CHECK(conv.weight.shape() == Shape{8, 3, 3, 5});
+    CHECK(conv.bias.shape() == Shape{8});
+    CHECK(conv.describe() == "Conv2d(6, 8, [3, 5], stride 2, padding [1, 2], groups 2)");
+    CHECK(nn::Conv1d(2, 3, {7}, {.same = true}, false).describe() == "Conv1d(2, 3, [7], same)");
+    CHECK(!nn::Conv1d(2, 3, {7}, {}, false).bias.defined());
+    const double bound = 1 / std::sqrt(3.0 * 3 * 5);
+    double largest = 0;
+    for (const Variable& v : {conv.weight, conv.bias}) {
+      const Array value = v.value();
+      for (int64_t i = 0; i < value.numel(); ++i) largest = std::max(largest, std::abs(value.at(i)));
+    }
+    CHECK(largest <= bound);
+    CHECK(largest > 0.9 * bound);
+
+    nn::ConvTranspose2d up(6, 4, {4}, {.stride = {2}, .padding = {1}, .groups = 2});
+    CHECK(up.weight.shape() == Shape{6, 2, 4, 4});
+    CHECK(up(ramp({1, 6, 5, 3})).shape() == Shape{1, 4, 10, 6});
+    CHECK(nn::ConvTranspose3d(2, 2, {2}).describe() == "ConvTranspose3d(2, 2, [2, 2, 2])");
+
+    check_error("6 channels in and 8 out do not divide into 4 groups",
+                [] { nn::Conv2d(6, 8, {3}, {.groups = 4}); });
+    check_error("kernel [3, 3] has 2 entries for 3 spatial axes", [] { nn::Conv3d(1, 1, {3, 3}); });
+    check_error("sizes must be at least 1", [] { nn::Conv2d(1, 1, {0}); });
+  }
+
+  TEST_CASE("a bias and an activation become a part of the convolution's kernel") {
+    nn::Sequential model{nn::Conv2d(3, 8, {3}, {.padding = {1}}), nn::Relu()};
+    const Tensor y = model(input("x", {2, 3, 6, 8}));
+    const Program program({y}, {});
+    const auto& dispatches = program.plan().dispatches;
+    CHECK(std::ranges::count(dispatches, 3, [](const PlannedDispatch& d) { return d.fused.size(); }) == 1);
+  }
+
   TEST_CASE("batch norm has PyTorch's names; each pass of training moves its statistics once") {
     nn::Sequential model{nn::BatchNorm2d(3)};
     std::string names;

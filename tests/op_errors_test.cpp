@@ -59,6 +59,32 @@ TEST_SUITE("op_errors") {
     check_error("sum_to", "[2, 3] is no broadcast of [4, 3]", [&] { sum_to(x, {4, 3}); });
     check_error("cumsum", "takes f32, not bool", [&] { cumsum(b, 0); });
   }
+  TEST_CASE("convolution") {
+    const Tensor image = input("image", {2, 4, 8, 9}), w = input("w", {6, 4, 3, 3});
+    check_error("conv", "takes f32, not i32", [&] { conv(i, w); });
+    check_error("conv", "x [2, 3] and weight [6, 4, 3, 3] do not fit", [&] { conv(x, w); });
+    check_error("conv", "has 4 channels, the weight [6, 3, 3, 3] in 1 group takes 3", [&] {
+      conv(image, input("v", {6, 3, 3, 3}));
+    });
+    check_error("conv", "are not 3 groups", [&] { conv(image, w, {.groups = 3}); });
+    check_error("conv", "stride [2, 2, 2] has 3 entries for 2 spatial axes", [&] {
+      conv(image, w, {.stride = {2, 2, 2}});
+    });
+    check_error("conv", "stride [0] must be at least 1", [&] { conv(image, w, {.stride = {0}}); });
+    check_error("conv", "padding [-1] must be at least 0", [&] { conv(image, w, {.padding = {-1}}); });
+    check_error("conv", "reaches over 9 elements does not fit axis 2",
+                [&] { conv(image, w, {.dilation = {4}}); });
+    check_error("conv", "`same` with stride [2]", [&] { conv(image, w, {.stride = {2}, .same = true}); });
+    check_error("conv", "has no taps", [&] { conv(image, input("v", {6, 4, 0, 3})); });
+    check_error("conv_transpose", "has 4 channels, the weight [6, 4, 3, 3] in 1 group takes 6",
+                [&] { conv_transpose(image, w); });
+    const Tensor v = input("v", {4, 6, 3, 3});
+    check_error("conv_transpose", "output padding [2] must be below the stride [2]",
+                [&] { conv_transpose(image, v, {.stride = {2}}, {2}); });
+    check_error("conv_transpose", "nothing is left of axis 2",
+                [&] { conv_transpose(image, v, {.padding = {6}}); });
+    check_error("conv_transpose", "is for conv alone", [&] { conv_transpose(image, v, {.same = true}); });
+  }
   TEST_CASE("joining") {
     check_error("concat", "nothing to join", [&] { concat({}, 0); });
     check_error("concat", "f32 [4, 3] does not join f32 [2, 3] along axis 1", [&] {

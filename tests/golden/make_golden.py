@@ -206,9 +206,25 @@ def images():
         for mode, padding, align in itertools.product(("bilinear", "nearest"), ("zeros", "border"), (False, True))])
 
 
+def convolutions():
+    conv = [((2, 3, 6), (4, 3, 3), dict(stride=2, padding=1)), ((1, 2, 9), (3, 2, 2), dict(dilation=3)),
+            ((2, 4, 5, 6), (6, 2, 3, 3), dict(stride=(2, 1), padding=(1, 2), groups=2)),
+            ((1, 3, 5, 5), (3, 1, 3, 3), dict(padding=1, groups=3)), ((1, 2, 4, 5), (3, 2, 2, 4), dict(padding="same")),
+            ((1, 2, 3, 4, 4), (2, 2, 2, 3, 2), dict(stride=(1, 2, 1), padding=(1, 0, 1)))]
+    transposed = [((2, 3, 4), (3, 2, 3), dict(stride=2, output_padding=1)),
+                  ((1, 4, 3, 4), (4, 3, 3, 2), dict(stride=(2, 3), padding=(1, 0), groups=2)),
+                  ((1, 2, 4, 3), (2, 2, 3, 3), dict(stride=2, dilation=2, padding=1, output_padding=1)),
+                  ((1, 2, 2, 3, 2), (2, 1, 2, 2, 3), dict(stride=2))]
+    for name, cases in (("conv", conv), ("conv_transpose", transposed)):
+        function = lambda axes: getattr(F, f"{name}{axes}d")
+        write(name, [case(options, {"x": randn(*x), "weight": randn(*w)},
+                          lambda x, weight: function(x.dim() - 2)(x, weight, **options)) for x, w, options in cases])
+
+
 cross_entropy()
 functions()
 optimizers()
 norms()
 pools()
 images()
+convolutions()
