@@ -232,8 +232,8 @@ Candidates conv_candidates(const vk::DeviceInfo& device, const Problem& p, const
   const int64_t taps = unrolled_taps(p.taps[2]);
   const bool texels =
       device.fast_texels && p.rows % 4 == 0 && fits_texels(device, x) && fits_texels(device, w);
-  const auto offer = [&](int64_t rows, int64_t most) {
-    const uint32_t width = strip_of(p.out[2], 8), lanes = device.subgroup_size;
+  const auto offer = [&](int64_t rows, int64_t cols, int64_t most) {
+    const uint32_t width = strip_of(p.out[2], cols), lanes = device.subgroup_size;
     // More products in a row compile for many seconds.
     uint32_t block = block_of(p.rows, std::min(rows, most / (width * taps)));
     const int64_t unroll = p.taps[1] * width * taps * block <= most ? p.taps[1] : 1;
@@ -247,10 +247,18 @@ Candidates conv_candidates(const vk::DeviceInfo& device, const Problem& p, const
                      .vectors = phase_of(p, x.offset(), width) < 4});
   };
   if (is_one_subgroup(device)) {
-    offer(16, device.fast_texels ? 600 : 1200);
-    offer(16, device.fast_texels ? 1200 : 600);
-    offer(8, 600);
-    offer(32, 1200);
+    if (device.fast_texels) {
+      // What these drivers do with sums that are not in registers costs more than loading the weights more
+      // often.
+      offer(4, 16, 300);
+      offer(16, 16, 1200);
+      offer(16, 8, 600);
+    } else {
+      offer(16, 8, 1200);
+      offer(16, 8, 600);
+      offer(8, 8, 600);
+      offer(32, 8, 1200);
+    }
   }
   add_tiles(candidates, device, p.rows, p.channels * product(p.taps), p.batches * product(p.out));
   const uint32_t rows = block_of(p.rows, 4);
