@@ -82,9 +82,15 @@ void save_weights(const std::string& path, const Module& model) {
   save_checkpoint(path, weights_of(model), {{"format", "pt"}});
 }
 
-std::vector<std::string> load_weights(const std::string& path, const Module& model, bool partial) {
+std::vector<std::string> load_weights(const std::string& path, const Module& model, bool partial,
+                                      const std::string& except) {
   const TensorFile file = read_safetensors(path);
-  const std::vector<NamedVariable> variables = weights_of(model);
+  std::vector<NamedVariable> variables = weights_of(model);
+  std::erase_if(variables, [&](const NamedVariable& v) {
+    // BatchNorm had no counter before PyTorch 0.4.1, and files of that time are still handed out.
+    return (!except.empty() && name_matches(except, v.name)) ||
+           (v.name.ends_with("num_batches_tracked") && !file.tensors.contains(v.name));
+  });
   set_checked(path, file, variables, partial, true, true);
   std::vector<std::string> loaded;
   for (const auto& [name, variable] : variables)

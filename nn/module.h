@@ -11,6 +11,7 @@
 #include <concepts>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -25,6 +26,8 @@ struct NamedVariable {
   std::string name;
   Variable variable;
 };
+// Whether a name is of the pattern, in which * stands for any text, none included: "*.bias".
+bool name_matches(std::string_view pattern, std::string_view name);
 
 // A module as a member of another. Calling it builds its layer under its name.
 template <class M>
@@ -73,7 +76,17 @@ class Module {
   // forward() is called, not when the program runs. A new module is in training mode.
   void train(bool on = true);
   void eval() { train(false); }
-  bool training() const { return training_; }
+  bool training() const { return training_ && !frozen_; }
+
+  // This module and all below it keep their values: a Trainer that is made afterwards computes no gradients
+  // of their parameters and does not update them, and they build the graph of evaluation even in training, so
+  // that batch norm keeps its statistics. For transfer: model.freeze(); model.submodule("fc").freeze(false);
+  void freeze(bool on = true);
+  bool frozen() const { return frozen_; }
+  // named_parameters() without those that a frozen module has.
+  std::vector<NamedVariable> trainable_parameters() const;
+  // The module below this one of that name, "layer1.0"; this one for "". Throws Error when there is none.
+  Module& submodule(const std::string& path);
 
  protected:
   Module() = default;
@@ -110,7 +123,7 @@ class Module {
   void visit(const std::string& path, std::vector<NamedModule>& out) const;
 
   std::string name_;  // as a child; empty at the root
-  bool training_ = true;
+  bool training_ = true, frozen_ = false;
   std::vector<NamedVariable> parameters_, buffers_;
   std::vector<std::pair<std::string, std::shared_ptr<Module>>> children_;
 };
