@@ -106,9 +106,15 @@ TensorFile weights_in(TensorFile file, const std::vector<NamedVariable>& variabl
 }
 }  // namespace
 
-std::vector<std::string> load_weights(const std::string& path, const Module& model, bool partial) {
-  const std::vector<NamedVariable> variables = weights_of(model);
+std::vector<std::string> load_weights(const std::string& path, const Module& model, bool partial,
+                                      const std::string& except) {
+  std::vector<NamedVariable> variables = weights_of(model);
   const TensorFile file = weights_in(read_tensor_file(path), variables);
+  std::erase_if(variables, [&](const NamedVariable& v) {
+    // BatchNorm had no counter before PyTorch 0.4.1, and files of that time are still handed out.
+    return (!except.empty() && name_matches(except, v.name)) ||
+           (v.name.ends_with("num_batches_tracked") && !file.tensors.contains(v.name));
+  });
   set_checked(path, file, variables, partial, true, true);
   std::vector<std::string> loaded;
   for (const auto& [name, variable] : variables)

@@ -23,9 +23,11 @@ Metadata load_checkpoint(const std::string& path, const std::vector<NamedVariabl
 // and from files of torch.save (nn/torch_file.h), told apart by their bytes; under the keys "state_dict",
 // "model_state_dict" or "model", and with the "module." of DataParallel, too. f16 and bf16 become f32.
 // Tensors that the model does not have are passed over; a missing one throws Error unless `partial`, and one
-// of another shape always does: the message lists what is missing, different and there instead. Returns the
-// names that were loaded.
+// of another shape always does: the message lists what is missing, different and there instead. So are passed
+// over those of the model whose names match `except` (* stands for any text): "fc.*" loads a backbone and
+// leaves the head. Returns the names that were loaded.
 void save_weights(const std::string& path, const Module& model);
-std::vector<std::string> load_weights(const std::string& path, const Module& model, bool partial = false);
+std::vector<std::string> load_weights(const std::string& path, const Module& model, bool partial = false,
+                                      const std::string& except = {});
 
 }  // namespace stithy::nn

@@ -19,6 +19,15 @@ std::string join(const std::string& path, const std::string& name) {
 }
 }  // namespace
 
+bool name_matches(std::string_view pattern, std::string_view name) {
+  if (pattern.empty()) return name.empty();
+  if (pattern[0] != '*')
+    return !name.empty() && pattern[0] == name[0] && name_matches(pattern.substr(1), name.substr(1));
+  for (size_t skip = 0; skip <= name.size(); ++skip)
+    if (name_matches(pattern.substr(1), name.substr(skip))) return true;
+  return false;
+}
+
 Tensor Module::forward(const Tensor&) {
   throw Error(describe(), "has no forward() of one tensor", "call it with the inputs that it declares");
 }
@@ -109,6 +118,34 @@ int64_t Module::parameter_count() const {
 void Module::train(bool on) {
   training_ = on;
   for (const auto& [name, module] : children_) module->train(on);
+}
+
+void Module::freeze(bool on) {
+  frozen_ = on;
+  for (const auto& [name, module] : children_) module->freeze(on);
+}
+
+std::vector<NamedVariable> Module::trainable_parameters() const {
+  std::vector<NamedVariable> kept, out;
+  for (const auto& [path, module] : named_modules())
+    if (module->frozen_) append_once(kept, path, module->parameters_);
+  for (NamedVariable& parameter : named_parameters())
+    if (std::ranges::none_of(kept, [&](const auto& k) { return k.variable == parameter.variable; }))
+      out.push_back(std::move(parameter));
+  return out;
+}
+
+Module& Module::submodule(const std::string& path) {
+  if (path.empty()) return *this;
+  const size_t dot = path.find('.');
+  const std::string first = path.substr(0, dot);
+  std::string names;
+  for (const auto& [name, module] : children_) {
+    if (name == first) return module->submodule(dot == std::string::npos ? "" : path.substr(dot + 1));
+    names += (names.empty() ? "" : ", ") + name;
+  }
+  throw Error(describe(), cat("has no child named \"", first, "\""),
+              names.empty() ? "it has no children" : "its children are " + names);
 }
 
 CallTrace::CallTrace() : outer_(std::exchange(current_trace, this)) {}

@@ -13,6 +13,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -27,6 +28,8 @@ struct NamedVariable {
   std::string name;
   Variable variable;
 };
+// Whether a name is of the pattern, in which * stands for any text, none included: "*.bias".
+bool name_matches(std::string_view pattern, std::string_view name);
 
 // A module as a member of another. Calling it builds its layer under its name.
 template <class M>
@@ -75,7 +78,17 @@ class Module {
   // forward() is called, not when the program runs. A new module is in training mode.
   void train(bool on = true);
   void eval() { train(false); }
-  bool training() const { return training_; }
+  bool training() const { return training_ && !frozen_; }
+
+  // This module and all below it keep their values: a Trainer that is made afterwards computes no gradients
+  // of their parameters and does not update them, and they build the graph of evaluation even in training, so
+  // that batch norm keeps its statistics. For transfer: model.freeze(); model.submodule("fc").freeze(false);
+  void freeze(bool on = true);
+  bool frozen() const { return frozen_; }
+  // named_parameters() without those that a frozen module has.
+  std::vector<NamedVariable> trainable_parameters() const;
+  // The module below this one of that name, "layer1.0"; this one for "". Throws Error when there is none.
+  Module& submodule(const std::string& path);
 
   // Backward computes what is inside this module anew instead of keeping it: memory for time (activation
   // checkpointing, Chen et al. 2016). Gradients are the same, bit for bit. Counts when forward() is called.
@@ -118,7 +131,7 @@ class Module {
   void visit(const std::string& path, std::vector<NamedModule>& out) const;
 
   std::string name_;  // as a child; empty at the root
-  bool training_ = true, recompute_ = false;
+  bool training_ = true, frozen_ = false, recompute_ = false;
   std::vector<NamedVariable> parameters_, buffers_;
   std::vector<std::pair<std::string, std::shared_ptr<Module>>> children_;
 };

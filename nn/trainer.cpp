@@ -83,7 +83,7 @@ Trainer::Trainer(Module& model, StepFunction step, Optimizer optimizer, TrainerO
   if (!(options_.clip_value >= 0) || !(options_.clip_norm >= 0))
     throw Error("trainer", "clip_value and clip_norm must be at least 0");
   if (options_.plateau) plateau_.emplace(*options_.plateau);
-  optimizer_.bind(model_.named_parameters());
+  optimizer_.bind(model_.trainable_parameters());
   if (options_.accumulate > 1) {
     for (const auto& [name, variable] : optimizer_.trained())
       accumulators_.push_back(
@@ -166,7 +166,10 @@ Trainer::Graph Trainer::build_graph(Kind kind, const std::vector<Array>& batch, 
   // Every program draws the same random streams, whichever was built first.
   default_generator().restart_streams();
   take_updates();
-  const bool was_training = model_.training();
+  // A root that is frozen says that it evaluates, whatever the parts of it that are trained do.
+  const auto modules = model_.named_modules();
+  const bool was_training =
+      std::any_of(modules.begin(), modules.end(), [](const auto& named) { return named.module->training(); });
   model_.train(kind == Kind::accumulate || kind == Kind::update);
   try {
     Graph graph = build(kind, inputs);

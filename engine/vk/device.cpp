@@ -297,6 +297,8 @@ std::shared_ptr<Device> Device::open(std::string_view selector) {
   std::shared_ptr<Device> device(new Device);
   State& state = *device->state_;
   device->info_ = infos[index];
+  const char* validation = std::getenv("STITHY_VALIDATION");
+  device->info_.instrumented = validation && std::string_view(validation) == "gpu";
   if (const char* text = std::getenv("STITHY_PRETEND")) pretend(text, device->info_);
   const DeviceInfo& info = device->info_;
   state.physical = physical[index];

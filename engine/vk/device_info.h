@@ -41,6 +41,8 @@ struct DeviceInfo {
   bool memory_budget = false, cooperative_matrix = false, executable_properties = false,
        performance_query = false;
   bool preserves_signed_zero_inf_nan = false;
+  // GPU-assisted validation puts checks into every kernel (STITHY_VALIDATION=gpu).
+  bool instrumented = false;
 
   // What quirks.h knows of the driver's speed: vec4 loads from uniform texel buffers beat those from storage
   // buffers; subgroupBroadcast is slower than a load; a kernel with 64 sums an invocation spills.

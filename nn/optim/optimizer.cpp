@@ -11,16 +11,6 @@
 namespace stithy::nn {
 
 namespace {
-// `pattern` with * for any text, none included.
-bool matches(std::string_view pattern, std::string_view name) {
-  if (pattern.empty()) return name.empty();
-  if (pattern[0] != '*')
-    return !name.empty() && pattern[0] == name[0] && matches(pattern.substr(1), name.substr(1));
-  for (size_t skip = 0; skip <= name.size(); ++skip)
-    if (matches(pattern.substr(1), name.substr(skip))) return true;
-  return false;
-}
-
 void check_factor(const std::string& where, const char* name, float value) {
   if (!std::isfinite(value) || value < 0)
     throw Error(where, cat(name, " must be finite and at least 0, got ", value));
@@ -59,7 +49,7 @@ void Optimizer::bind(const std::vector<NamedVariable>& parameters) {
     for (size_t i = 0; i < groups_.size(); ++i) {
       const Group& group = groups_[i];
       if (group.pattern.empty() ? parameter.variable.shape().rank() < 2
-                                : matches(group.pattern, parameter.name)) {
+                                : name_matches(group.pattern, parameter.name)) {
         options = group.options;
         used[i] = true;
       }
@@ -85,7 +75,9 @@ void Optimizer::bind(const std::vector<NamedVariable>& parameters) {
       throw Error(rule_.name, cat("no parameter's name matches \"", groups_[i].pattern, "\""),
                   parameters.empty() ? "the model has no parameters"
                                      : cat("a name is such as \"", parameters.front().name, "\""));
-  if (trained_.empty()) throw Error(rule_.name, "there is no parameter to train");
+  if (trained_.empty())
+    throw Error(rule_.name, "there is no parameter to train",
+                "unfreeze a part of the model, or make a group trainable");
   make_arenas(limit);
 }
 

@@ -1,0 +1,11 @@
+// Every model.
+#pragma once
+
+#include "nn/models/dcgan.h"
+#include "nn/models/efficientnet.h"
+#include "nn/models/lenet.h"
+#include "nn/models/mobilenet.h"
+#include "nn/models/resnet.h"
+#include "nn/models/unet.h"
+#include "nn/models/vae.h"
+#include "nn/models/vgg.h"

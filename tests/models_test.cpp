@@ -1,0 +1,463 @@
+// Vision models against PyTorch: tests/golden/make_models_golden.py wrote names, shapes and, in double
+// precision, outputs, losses and samples of gradients. Weights and inputs come from a formula.
+#include "nn/models/models.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <functional>
+#include <nlohmann/json.hpp>
+
+#include "engine/core/error.h"
+#include "engine/graph/program.h"
+#include "nn/models/blocks.h"
+#include "nn/nn.h"
+#include "nn/safetensors.h"
+#include "tests/temporary_folder.h"
+
+using namespace stithy;
+using nlohmann::json;
+
+namespace {
+
+// Uniform in [-1, 1): a hash of the name and of the element's index, exact in fp32.
+Array values(const std::string& name, const Shape& shape) {
+  uint32_t start = 2166136261u;  // FNV-1a
+  for (const char c : name) start = (start ^ static_cast<uint8_t>(c)) * 16777619u;
+  Array out(shape, DType::f32);
+  uint32_t i = 0;
+  for (float& value : out.values<float>()) {
+    uint32_t x = i++ * 0x9E3779B1u + start;
+    x = (x ^ (x >> 15)) * 0x2C1B3C6Du;
+    x = (x ^ (x >> 12)) * 0x297A2D39u;
+    x ^= x >> 15;
+    value = static_cast<float>(x >> 8) * 0x1p-23f - 1;
+  }
+  return out;
+}
+
+std::vector<nn::NamedVariable> state_of(const nn::Module& model) {
+  std::vector<nn::NamedVariable> state = model.named_parameters();
+  for (nn::NamedVariable& buffer : model.named_buffers()) state.push_back(std::move(buffer));
+  return state;
+}
+
+void fill(const nn::Module& model) {
+  for (auto& [name, variable] : state_of(model)) {
+    if (name.ends_with("num_batches_tracked")) continue;
+    const Shape& shape = variable.shape();
+    double mean = 0, factor = 0.125;
+    if (shape.rank() > 1)
+      factor = std::sqrt(6 / static_cast<double>(nn::init::fans(shape).in));
+    else if (name.ends_with("running_var"))
+      mean = 1, factor = 0.5;
+    else if (name.ends_with("weight"))
+      mean = 1, factor = 0.25;
+    Array array = values(name, shape);
+    for (float& value : array.values<float>()) value = static_cast<float>(mean + factor * value);
+    variable.set(array);
+  }
+}
+
+struct Run {
+  Tensor output, loss;
+};
+Run weighted(nn::Module& model, const Array& x) {
+  const Tensor y = model(Tensor(x));
+  return {y, sum(y * Tensor(values("r", y.shape())))};
+}
+
+json golden(const std::string& family, const std::string& name) {
+  std::ifstream file(std::string(STITHY_SOURCE_DIR) + "/tests/golden/models_" + family + ".json");
+  REQUIRE(file.is_open());
+  const json all = json::parse(file);
+  for (const json& model : all.at("models"))
+    if (model.at("name") == name) return model;
+  FAIL("no model " << name);
+  return {};
+}
+
+// The elements `index` of an array.
+void compare(const std::string& what, const Array& device, const json& index, const json& expected,
+             double tolerance) {
+  double size = 0, worst = 0;
+  for (const float value : device.values<float>()) size = std::max<double>(size, std::abs(value));
+  for (size_t i = 0; i < expected.size(); ++i) {
+    const double error = std::abs(device.at(index[i].get<int64_t>()) - expected[i].get<double>());
+    if (std::isnan(error) || error > worst) worst = error;  // once NaN, it stays
+  }
+  if (!(worst <= tolerance * size)) FAIL_CHECK(what, " differs by ", worst, " where the largest is ", size);
+}
+// Elements at equal distances.
+void compare(const std::string& what, const Array& device, const json& expected, double tolerance) {
+  const auto count = static_cast<int64_t>(expected.size());
+  const int64_t step = device.numel() / count;
+  json index;
+  for (int64_t i = 0; i < count; ++i) index.push_back(i * step + step / 2);
+  compare(what, device, index, expected, tolerance);
+}
+
+struct Tolerance {
+  double output, gradient;
+};
+
+template <class Model, class RunModel>
+void check_mode(Model& model, const json& test, const Array& x, bool training, const Tolerance& tolerance,
+                RunModel run) {
+  const json& expected = test.at(training ? "train" : "eval");
+  INFO((training ? "training" : "evaluation"));
+  model.train(training);
+  const auto [output, loss] = run(model, x);
+  std::vector<Tensor> fetches{output, loss}, parameters;
+  const json samples = expected.value("gradients", json::array());
+  for (const json& gradient : samples)
+    for (const auto& [name, variable] : model.named_parameters())
+      if (name == gradient.at("name")) parameters.push_back(variable);
+  REQUIRE(parameters.size() == samples.size());
+  for (const Tensor& dw : gradients(loss, parameters)) fetches.push_back(dw);
+  const std::vector<Tensor> updates = nn::take_updates();
+  CHECK(updates.empty() == (!training || model.named_buffers().empty()));
+  // A fused kernel is a kernel of its own for each layer, which CPU drivers take seconds to compile; the
+  // small models, whose gradients in evaluation are looked at too, have them.
+  Program program(fetches, updates, {.fuse = training || !samples.empty()});
+  program.submit();
+  compare("output", program.read(0), expected.at("output"), tolerance.output);
+  // The terms of a weighted sum cancel in part, so its error goes with their sizes.
+  const double value = expected.at("loss"), error = std::abs(program.read(1).item() - value);
+  double size = 0;
+  for (const json& y : expected.at("output")) size += std::abs(y.get<double>());
+  size *= static_cast<double>(output.numel()) / static_cast<double>(expected.at("output").size());
+  CHECK(error <= tolerance.output * std::max(size, std::abs(value)));
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    const json& gradient = samples[i];
+    const Array dw = program.read(i + 2);
+    double squares = 0;
+    for (const float v : dw.values<float>()) squares += static_cast<double>(v) * v;
+    const std::string name = gradient.at("name");
+    compare("gradient of " + name, dw, gradient.at("index"), gradient.at("values"), tolerance.gradient);
+    CHECK_MESSAGE(
+        std::sqrt(squares) == doctest::Approx(gradient.at("norm").get<double>()).epsilon(tolerance.gradient),
+        name);
+  }
+}
+
+void check_names(const nn::Module& model, const json& test) {
+  CHECK(model.parameter_count() == test.at("count").get<int64_t>());
+  if (!test.contains("state")) return;
+  std::vector<std::string> names;
+  for (const auto& [name, variable] : state_of(model)) {
+    std::string shape = cat(variable.shape());
+    std::erase_if(shape, [](char c) { return c == '[' || c == ']' || c == ' '; });
+    names.push_back(name + " " + shape);
+  }
+  // PyTorch lists BatchNorm's buffers as the modules stand, which is our order too.
+  CHECK(names == test.at("state").get<std::vector<std::string>>());
+}
+
+template <class Model>
+void check_names(const std::string& family, const std::string& name, const Model& model) {
+  INFO(family, ", ", name);
+  check_names(model, golden(family, name));
+}
+
+template <class Model, class RunModel = Run (*)(nn::Module&, const Array&)>
+void check(const std::string& family, const std::string& name, Model model, const Tolerance& tolerance,
+           RunModel run = weighted) {
+  INFO(family, ", ", name);
+  const json test = golden(family, name);
+  check_names(model, test);
+  Shape shape;
+  for (const json& size : test.at("input")) shape.push_back(size.get<int64_t>());
+  const Array x = values("x", shape);
+  fill(model);
+  check_mode(model, test, x, true, tolerance, run);
+  if (test.contains("running_var"))
+    for (const auto& [buffer, variable] : model.named_buffers())
+      if (buffer == test.at("running_var").at("name"))
+        compare(buffer, variable.value(), test.at("running_var").at("values"), tolerance.output);
+  fill(model);
+  check_mode(model, test, x, false, tolerance, run);
+}
+
+// Relative to the largest value. A sum of n products has an error of about sqrt(n) 2^-24, 4e-6 for n = 5000,
+// and layers add theirs up.
+constexpr Tolerance kPlain{1e-5, 3e-5};
+// Batch norm divides by the deviation of as few as 8 values a channel here, which enlarges errors in each of
+// up to 50 layers; with activations off by 1e-5 one of 1e5 also lies on the other side of a ReLU's kink, and
+// its part of the gradient is there or not.
+constexpr Tolerance kNormed{1e-4, 1e-3};
+
+}  // namespace
+
+TEST_SUITE_BEGIN("models");
+
+TEST_CASE("LeNet") {
+  check("lenet", "lenet", nn::LeNet(), kPlain);
+  check("lenet", "lenet padded", nn::LeNet({.channels = 3, .classes = 7, .padding = 2}), kPlain);
+}
+
+TEST_CASE("CIFAR ResNets") {
+  check("cifar_resnet", "resnet20 A", nn::CifarResNet(20), kNormed);
+  check("cifar_resnet", "resnet20 B", nn::CifarResNet(20, {.shortcut = nn::Shortcut::project}), kNormed);
+  for (const int depth : {32, 44, 56, 110})
+    check_names("cifar_resnet", cat("resnet", depth, " A"), nn::CifarResNet(depth));
+}
+
+TEST_CASE("ResNets") {
+  for (const int depth : {18, 34, 50, 101}) check_names("resnet", cat("resnet", depth), nn::ResNet(depth));
+  check("resnet", "resnet18 narrow", nn::ResNet(18, {.classes = 10, .width = 16}), kNormed);
+  check("resnet", "resnet50 narrow", nn::ResNet(50, {.classes = 10, .width = 8}), kNormed);
+}
+
+TEST_CASE("MobileNetV2") {
+  check_names("mobilenet", "mobilenet_v2", nn::MobileNetV2());
+  check("mobilenet", "mobilenet_v2 narrow", nn::MobileNetV2({.classes = 10, .width = 0.35, .dropout = 0}),
+        kNormed);
+}
+
+TEST_CASE("DCGAN") {
+  check_names("dcgan", "generator 64", nn::DcganGenerator());
+  check_names("dcgan", "discriminator 64", nn::DcganDiscriminator());
+  const nn::DcganOptions colour{.image = 32, .latent = 16, .width = 8};
+  const nn::DcganOptions grey{.image = 28, .channels = 1, .latent = 16, .width = 8};
+  check("dcgan", "generator 32", nn::DcganGenerator(colour), kNormed);
+  check("dcgan", "discriminator 32", nn::DcganDiscriminator(colour), kNormed);
+  check("dcgan", "generator 28", nn::DcganGenerator(grey), kNormed);
+  check("dcgan", "discriminator 28", nn::DcganDiscriminator(grey), kNormed);
+}
+
+TEST_CASE("variational autoencoder") {
+  check_names("vae", "vae", nn::Vae());
+  check("vae", "vae narrow", nn::Vae({.image = 16, .channels = 3, .width = 8, .latent = 6}), kPlain,
+        [](nn::Vae& model, const Array& x) {
+          const Tensor pixels = (Tensor(x) + 1.0f) * 0.5f;
+          const nn::VaeOutputs outputs = model.outputs(pixels, Tensor(values("noise", {x.shape()[0], 6})));
+          return Run{outputs.logits, nn::elbo_loss(outputs, pixels)};
+        });
+}
+
+TEST_CASE("U-Net") {
+  check_names("unet", "unet", nn::UNet());
+  const nn::UNetOptions narrow{.channels = 3, .classes = 4, .width = 8, .depth = 2};
+  nn::UNetOptions bilinear = narrow;
+  bilinear.up = nn::UpConvolution::bilinear;
+  check("unet", "unet narrow", nn::UNet(narrow), kNormed);
+  check("unet", "unet bilinear", nn::UNet(bilinear), kNormed);
+}
+
+TEST_CASE("VGG") {
+  check_names("vgg", "vgg11", nn::Vgg(11));
+  check_names("vgg", "vgg16", nn::Vgg(16));
+  nn::VggOptions narrow{.classes = 10, .width = 8, .pooled = 2, .hidden = 32, .dropout = 0};
+  check("vgg", "vgg11 narrow", nn::Vgg(11, narrow), kPlain);
+  narrow.batch_norm = true;
+  check("vgg", "vgg11_bn narrow", nn::Vgg(11, narrow), kNormed);
+}
+
+TEST_CASE("EfficientNet") {
+  check_names("efficientnet", "efficientnet_b0", nn::EfficientNet());
+  check("efficientnet", "efficientnet narrow",
+        nn::EfficientNet({.classes = 10, .width = 0.35, .depth = 0.5, .dropout = 0, .stochastic_depth = 0}),
+        kNormed);
+}
+
+TEST_CASE("features are what the head takes") {
+  const Tensor image = input("x", {2, 3, 64, 64});
+  CHECK(nn::LeNet().features(input("x", {2, 1, 32, 32})).shape() == Shape{2, 84});
+  CHECK(nn::CifarResNet(8, {.width = 4}).features(image).shape() == Shape{2, 16});
+  CHECK(nn::ResNet(18, {.width = 4}).features(image).shape() == Shape{2, 32});
+  CHECK(nn::ResNet(50, {.width = 4}).features(image).shape() == Shape{2, 128});
+  CHECK(nn::MobileNetV2({.width = 0.25}).features(image).shape() == Shape{2, 1280});
+  CHECK(nn::EfficientNet({.width = 0.25}).features(image).shape() == Shape{2, 320});
+  CHECK(nn::Vgg(11, {.width = 4, .hidden = 8}).features(image).shape() == Shape{2, 32 * 49});
+  CHECK(nn::UNet({.channels = 3, .width = 4}).features(image).shape() == Shape{2, 4, 64, 64});
+  CHECK(nn::DcganDiscriminator({.width = 4}).features(image).shape() == Shape{2, 32 * 16});
+  CHECK(nn::Vae({.image = 64, .channels = 3, .width = 4}).features(image).shape() == Shape{2, 8 * 256});
+  nn::take_updates();
+}
+
+TEST_CASE("initial values") {
+  const auto deviation = [](const Variable& variable) {
+    const Array array = variable.value();
+    double squares = 0;
+    for (const float v : array.values<float>()) squares += static_cast<double>(v) * v;
+    return std::sqrt(squares / static_cast<double>(variable.shape().numel()));
+  };
+  const auto close = [](double expected) { return doctest::Approx(expected).epsilon(0.03); };
+  const auto parameter = [](const nn::Module& model, const std::string& wanted) {
+    for (const auto& [name, variable] : model.named_parameters())
+      if (name == wanted) return variable;
+    FAIL("no parameter " << wanted);
+    return Variable();
+  };
+  const nn::ResNet resnet(18, {.width = 32, .zero_init_residual = true});
+  CHECK(deviation(parameter(resnet, "layer3.0.conv1.weight")) == close(std::sqrt(2 / (128 * 9.0))));
+  CHECK(deviation(parameter(resnet, "layer4.1.bn2.weight")) == 0);
+  CHECK(deviation(parameter(resnet, "layer4.1.bn1.weight")) == 1);
+  CHECK(deviation(parameter(nn::ResNet(18, {.width = 4}), "layer4.1.bn2.weight")) == 1);
+  const nn::CifarResNet cifar(20);
+  CHECK(deviation(parameter(cifar, "layer3.0.conv1.weight")) == close(std::sqrt(2 / (32 * 9.0))));
+  const nn::MobileNetV2 mobilenet({.classes = 100, .width = 0.25});
+  CHECK(deviation(parameter(mobilenet, "classifier.1.weight")) == close(0.01));
+  CHECK(deviation(parameter(mobilenet, "classifier.1.bias")) == 0);
+  const nn::EfficientNet efficientnet({.classes = 100, .width = 0.25});
+  CHECK(deviation(parameter(efficientnet, "classifier.1.weight")) == close(0.1 / std::sqrt(3)));
+  const nn::DcganGenerator generator({.image = 32, .width = 32});
+  CHECK(deviation(parameter(generator, "main.0.weight")) == close(0.02));
+  CHECK(deviation(parameter(generator, "main.1.weight")) == close(1));
+}
+
+TEST_CASE("models refuse what does not fit") {
+  const auto check_error = [](const std::string& part, const std::function<void()>& mistake) {
+    try {
+      mistake();
+      FAIL_CHECK("no objection: " << part);
+    } catch (const Error& error) {
+      CHECK_MESSAGE((error.where() + ": " + error.message()).find(part) != std::string::npos, error.what());
+    }
+  };
+  check_error("LeNet: images of 28 x 28 give [2, 16, 4, 4]", [] { nn::LeNet()(input("x", {2, 1, 28, 28})); });
+  check_error("LeNet: sizes must be at least 1, got 0", [] { nn::LeNet({.classes = 0}); });
+  check_error("ResNet: there is none of depth 20", [] { nn::ResNet(20); });
+  check_error("CifarResNet: a depth of 18 is not 6 n + 2", [] { nn::CifarResNet(18); });
+  check_error("VGG: there is none of depth 12", [] { nn::Vgg(12); });
+  check_error("MobileNetV2: the width must be above 0", [] { nn::MobileNetV2({.width = 0}); });
+  check_error("EfficientNet: width and depth must be above 0", [] { nn::EfficientNet({.depth = 0}); });
+  check_error("UNet: the input's shape [2, 1, 40, 64]", [] {
+    nn::UNet({.width = 2})(input("x", {2, 1, 40, 64}));
+  });
+  check_error("DcganGenerator: images of 48 x 48", [] { nn::DcganGenerator({.image = 48}); });
+  check_error("DcganDiscriminator: images of 8 x 8", [] { nn::DcganDiscriminator({.image = 8}); });
+  check_error("DcganGenerator: the input's shape [2, 99] is not [n, 100]", [] {
+    nn::DcganGenerator({.width = 2})(input("z", {2, 99}));
+  });
+  check_error("Vae: images of 30 x 30", [] { nn::Vae({.image = 30}); });
+  check_error("StochasticDepth: the probability must be in [0, 1), got 1", [] { nn::StochasticDepth(1); });
+}
+
+TEST_CASE("stochastic depth leaves out whole elements of the batch, in training alone") {
+  nn::StochasticDepth layer(0.5f);
+  const Array x = nn::init::constant({64, 2, 3}, 1), y = layer(x).eval();
+  int left_out = 0;
+  for (int64_t n = 0; n < 64; ++n) {
+    const double first = y.at(6 * n);
+    CHECK((first == 0 || first == 2));
+    left_out += first == 0;
+    for (int64_t i = 1; i < 6; ++i) CHECK(y.at(6 * n + i) == first);
+  }
+  CHECK(left_out > 12);
+  CHECK(left_out < 52);
+  layer.eval();
+  CHECK(same_bytes((layer(x) + 0.0f).eval(), x));
+}
+
+TEST_CASE("a variational autoencoder learns; it samples in training, and evaluation repeats") {
+  nn::manual_seed(3);
+  nn::Vae vae({.image = 8, .width = 4, .latent = 2});
+  Array x({8, 1, 8, 8}, DType::f32);
+  for (int64_t i = 0; i < x.numel(); ++i) x.set(i, i / 64 % 2 == i / 4 % 2);  // left half or right half
+  nn::Trainer trainer(
+      vae,
+      [&](std::span<const Tensor> batch) {
+        const nn::VaeOutputs outputs = vae.outputs(batch[0]);
+        return nn::StepOutputs{.loss = nn::elbo_loss(outputs, batch[0]), .output = sigmoid(outputs.logits)};
+      },
+      nn::Adam({.lr = 0.02f}));
+  trainer.step({x});
+  const double first = trainer.metrics().loss;
+  for (int i = 0; i < 80; ++i) trainer.step({x});
+  CHECK(trainer.metrics().loss < 0.5 * first);
+  CHECK(same_bytes(trainer.predict(x), trainer.predict(x)));
+  const Tensor a = vae.outputs(x).logits, b = vae.outputs(x).logits;
+  CHECK_FALSE(same_bytes(a.eval(), b.eval()));
+}
+
+TEST_CASE("a backbone is loaded, frozen, and stays as it is while a new head is trained") {
+  const TemporaryFolder folder;
+  const nn::CifarResNet pretrained(8, {.width = 4});
+  fill(pretrained);
+  nn::save_weights(folder / "pretrained.safetensors", pretrained);
+  nn::CifarResNet model(8, {.classes = 3, .width = 4});
+  CHECK_THROWS_AS(nn::load_weights(folder / "pretrained.safetensors", model), Error);
+  const auto loaded = nn::load_weights(folder / "pretrained.safetensors", model, false, "linear.*");
+  CHECK(loaded.size() == state_of(model).size() - 2);
+  model.freeze();
+  model.submodule("linear").freeze(false);
+
+  const auto state = state_of(model);
+  std::vector<Array> before;
+  for (const auto& [name, variable] : state) before.push_back(variable.value());
+  const Array x = values("x", {4, 3, 8, 8});
+  const Array classes({4}, std::initializer_list<float>{0, 1, 2, 1});
+  const std::vector<Array> batch{x, classes.to(DType::i32)};
+  nn::Trainer trainer(model, nn::CrossEntropy{}, nn::Sgd({.lr = 0.1f, .momentum = 0.9f}));
+  std::vector<std::string> trained;
+  for (const auto& [name, variable] : trainer.optimizer().trained()) trained.push_back(name);
+  CHECK(trained == std::vector<std::string>{"linear.weight", "linear.bias"});
+  trainer.step(batch);
+  const double first = trainer.metrics().loss;
+  for (int i = 0; i < 10; ++i) trainer.step(batch);
+  CHECK(trainer.metrics().loss < first);
+  for (size_t i = 0; i < state.size(); ++i)
+    CHECK_MESSAGE(same_bytes(state[i].variable.value(), before[i]) != state[i].name.starts_with("linear."),
+                  state[i].name);
+  // No gradient of the backbone is computed: its convolutions run once, forward.
+  CHECK(trainer.plan(batch).flops() < 1.2 * trainer.summary(batch).flops);
+
+  model.freeze(false);
+  nn::Trainer whole(model, nn::CrossEntropy{}, nn::Sgd());
+  CHECK(whole.optimizer().trained().size() == model.named_parameters().size());
+  whole.step(batch);
+  for (const auto& [name, variable] : model.named_buffers())
+    if (name == "bn1.num_batches_tracked") CHECK(variable.value().item() == 1);
+  model.freeze();
+  CHECK_THROWS_AS(nn::Trainer(model, nn::CrossEntropy{}, nn::Sgd()), Error);
+}
+
+TEST_CASE("a frozen module keeps what it shares, and evaluates in training") {
+  struct Tied : nn::Module {
+    nn::Child<nn::Linear> a = child("a", nn::Linear(2, 2));
+    nn::Child<nn::Dropout> drop = child("drop", nn::Dropout(0.5f));
+    Tied() { share_parameter("tied", a->weight); }
+  } model;
+  CHECK(model.trainable_parameters().size() == 2);
+  model.submodule("a").freeze();
+  CHECK(model.trainable_parameters().empty());
+  CHECK(model.training());
+  CHECK_FALSE(model.submodule("a").training());
+  model.submodule("a").freeze(false);
+  CHECK(model.submodule("a").training());
+  CHECK(&model.submodule("") == &model);
+  CHECK(nn::CifarResNet(8).submodule("layer2.0.bn1").describe() == "BatchNorm2d(32)");
+  CHECK_THROWS_WITH_AS(model.submodule("b"),
+                       "Module: has no child named \"b\"\nHINT: its children are a, drop", Error);
+}
+
+TEST_CASE("PyTorch's counters of batches are i64, and older files have none") {
+  const TemporaryFolder folder;
+  const auto write = [&](bool counter) {
+    std::string header = R"({"bias":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},)"
+                         R"("running_mean":{"dtype":"F32","shape":[1],"data_offsets":[4,8]},)"
+                         R"("running_var":{"dtype":"F32","shape":[1],"data_offsets":[8,12]},)"
+                         R"("weight":{"dtype":"F32","shape":[1],"data_offsets":[12,16]})";
+    std::string data(16, 0);
+    if (counter) {
+      header += R"(,"num_batches_tracked":{"dtype":"I64","shape":[],"data_offsets":[16,24]})";
+      data += std::string("\x07\0\0\0\0\0\0\0", 8);
+    }
+    header += "}";
+    std::string size(8, 0);
+    size[0] = static_cast<char>(header.size() & 255);
+    size[1] = static_cast<char>(header.size() >> 8);
+    return folder.write("norm.safetensors", size + header + data);
+  };
+  const nn::BatchNorm2d layer(1);
+  CHECK(nn::load_weights(write(true), layer).size() == 5);
+  CHECK(layer.num_batches_tracked.value().item() == 7);
+  CHECK(nn::load_weights(write(false), layer).size() == 4);
+  CHECK(layer.num_batches_tracked.value().item() == 7);
+}
+
+TEST_SUITE_END();
