@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "engine/core/error.h"
+#include "nn/run/png.h"
 
 using namespace stithy;
 
@@ -47,6 +48,7 @@ TEST_SUITE("report") {
     report.confusion = ConfusionMatrix(2);
     report.class_names = {bad, bad};
     report.pictures = {{Array({2, 2}, DType::u8), bad, bad}, {Array({2, 2, 3}, DType::u8), bad, "other"}};
+    report.figures = {{"name", bad, "bytes"}};
     report.samples = {{bad, bad}};
     report.tables = {{bad, {bad}, {{bad}}}};
     report.config = {{bad, bad}};
@@ -76,6 +78,20 @@ TEST_SUITE("report") {
     report.class_names.clear();
     report.tables = {{"t", {"a", "b"}, {{"1"}}}};
     CHECK_THROWS_AS(render_report(report), Error);
+  }
+
+  TEST_CASE("figures are embedded whole and large, in their order") {
+    Report report;
+    const std::string png = encode_png(Array({3, 400}, DType::u8));
+    report.figures = {{"first", "rows of things", png}, {"second", "more", "abc"}};
+    const std::string html = render_report(report);
+    const size_t first =
+        html.find("<figure class=\"large\"><img src=\"data:image/png;base64," + base64(png) + "\"");
+    const size_t second = html.find("<figure class=\"large\"><img src=\"data:image/png;base64,YWJj\"");
+    CHECK(first < second);
+    CHECK(second != html.npos);
+    CHECK(html.find("<figcaption>rows of things</figcaption>") != html.npos);
+    CHECK(html.find(".large img{aspect-ratio:auto") != html.npos);
   }
 
   TEST_CASE("a chart of logged metrics") {

@@ -52,6 +52,10 @@ table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:14px}
 .pictures{display:grid;grid-template-columns:repeat(auto-fill,minmax(76px,1fr));gap:12px}
 figure{margin:0;text-align:center;font-size:13px;min-width:0}
 figure img{width:100%;aspect-ratio:1;object-fit:contain;image-rendering:pixelated;border-radius:8px;background:#000;display:block}
+.large{margin:0 0 18px}
+.large:last-child{margin:0}
+.large img{aspect-ratio:auto;background:none}
+.large figcaption{margin-top:8px;text-align:left;color:var(--soft)}
 figcaption{margin-top:3px;overflow-wrap:anywhere;line-height:1.35}
 .good{color:var(--good);font-weight:600}
 .bad{color:var(--bad);font-weight:600}
@@ -188,6 +192,14 @@ std::string render_report(const Report& report) {
     html += "<section class=\"result\">";
     for (const auto& [name, value] : report.result)
       html += cat("<div><b>", escape_html(value), "</b><span>", escape_html(name), "</span></div>");
+    html += "</section>\n";
+  }
+  if (!report.figures.empty()) {
+    html += "<section>";
+    for (const ReportFigure& figure : report.figures)
+      html += cat("<figure class=\"large\"><img src=\"data:image/png;base64,", base64(figure.png),
+                  "\" alt=\"", escape_html(figure.caption), "\"><figcaption>", escape_html(figure.caption),
+                  "</figcaption></figure>\n");
     html += "</section>\n";
   }
   if (!report.charts.empty()) {

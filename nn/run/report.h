@@ -18,6 +18,12 @@ struct ReportPicture {
   double confidence = -1;  // 0 to 1; negative: not shown
 };
 
+// A large picture, over the whole width of the page.
+struct ReportFigure {
+  std::string name, caption;
+  std::string png;  // the file's bytes: encode_png() or encode_apng()
+};
+
 struct ReportTable {
   std::string title;
   std::vector<std::string> header;
@@ -27,6 +33,7 @@ struct ReportTable {
 struct Report {
   std::string title, summary;                               // "mnist_mlp", "784-256-10 on an RX 7800 XT"
   std::vector<std::pair<std::string, std::string>> result;  // shown large: {"test accuracy", "98.4 %"}
+  std::vector<ReportFigure> figures;
   std::vector<Chart> charts;
   std::optional<ConfusionMatrix> confusion;
   std::vector<std::string> class_names;  // of the confusion matrix; empty: 0, 1, 2 ...

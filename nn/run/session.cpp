@@ -7,10 +7,12 @@
 #include <set>
 
 #include "engine/core/error.h"
+#include "engine/core/file.h"
 #include "engine/graph/device.h"
 #include "engine/tune.h"
 #include "nn/init.h"
 #include "nn/interrupt.h"
+#include "nn/run/png.h"
 
 namespace stithy::nn {
 
@@ -167,6 +169,8 @@ void Session::open_folder(const std::string& path, const Trainer& trainer) {
       if (!is_of_the_invocation(option.first)) config.push_back(std::move(option));
     folder_ = RunFolder::create(path, config);
   }
+  for (const ReportFigure& figure : report_.figures)
+    write_file_atomically(*folder_ / (figure.name + ".png"), figure.png);
   std::printf("run folder  %s\n", path.c_str());
   std::fflush(stdout);
 }
@@ -276,6 +280,30 @@ MeanMetrics Session::evaluate_classes(Trainer& trainer, DataLoader& test, std::v
   for (auto* list : {&first, &wrong})
     for (ReportPicture& picture : *list) report_.pictures.push_back(std::move(picture));
   return means;
+}
+
+void Session::figure(const std::string& name, const Array& picture, const std::string& caption) {
+  add_figure({name, caption, encode_png(picture)});
+}
+
+void Session::figure(const std::string& name, std::span<const Array> frames, double seconds_per_frame,
+                     const std::string& caption) {
+  add_figure({name, caption, encode_apng(frames, seconds_per_frame)});
+}
+
+void Session::add_figure(ReportFigure figure) {
+  constexpr const char* kNameLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
+  if (figure.name.empty() || figure.name.find_first_not_of(kNameLetters) != std::string::npos)
+    throw Error("figure", cat("'", figure.name, "' is no name for a file"),
+                "names are made of letters, digits, '_' and '-'");
+  if (folder_) write_file_atomically(*folder_ / (figure.name + ".png"), figure.png);
+  std::vector<ReportFigure>& all = report_.figures;
+  const auto same =
+      std::find_if(all.begin(), all.end(), [&](const auto& f) { return f.name == figure.name; });
+  if (same == all.end())
+    all.push_back(std::move(figure));
+  else
+    *same = std::move(figure);
 }
 
 void Session::finish(const stithy::Metrics& result) {

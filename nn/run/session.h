@@ -13,6 +13,7 @@
 #include <chrono>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "nn/data/loader.h"
@@ -49,6 +50,12 @@ class Session {
 
   // What finish() writes; a sample adds its own tables, pictures and text.
   Report& report() { return report_; }
+  // A large picture, or an animation of several, in the report and as NAME.png in the run folder; one of the
+  // same name is replaced. Throws Error for a name of other than letters, digits, '_' and '-', and for what
+  // encode_png() or encode_apng() refuse.
+  void figure(const std::string& name, const Array& picture, const std::string& caption);
+  void figure(const std::string& name, std::span<const Array> frames, double seconds_per_frame,
+              const std::string& caption);
   // Confusion matrix, accuracy and loss of class logits over a loader of {x, class}; into the report go the
   // matrix and, where x is images (u8), pictures with what was predicted. Returns the means.
   MeanMetrics evaluate_classes(Trainer& trainer, DataLoader& test, std::vector<std::string> class_names = {});
@@ -67,6 +74,7 @@ class Session {
   void describe(Trainer& trainer, DataLoader& train);
   void open_folder(const std::string& path, const Trainer& trainer);
   void report_step(const StepReport& report, int64_t batches, int64_t log_every);
+  void add_figure(ReportFigure figure);
   void report_epoch(const EpochReport& report);
 
   std::string name_;
