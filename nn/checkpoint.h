@@ -20,9 +20,9 @@ void save_checkpoint(const std::string& path, const std::vector<NamedVariable>& 
 Metadata load_checkpoint(const std::string& path, const std::vector<NamedVariable>& variables);
 
 // Only the parameters and buffers of a model, as in files of PyTorch and Hugging Face; f16 and bf16 become
-// f32. Tensors that the model does not have are passed over; a missing one throws Error unless `partial`. So
-// are those whose names match `except` (* stands for any text): "fc.*" loads a backbone and leaves the head.
-// Returns the names that were loaded.
+// f32. Tensors that the model does not have are passed over; a missing one throws Error unless `partial`, but
+// for batch norm's counters. Parameters and buffers whose names match `except` (* stands for any text) stay
+// as they are: "fc.*" loads a backbone and leaves the head. Returns the names that were loaded.
 void save_weights(const std::string& path, const Module& model);
 std::vector<std::string> load_weights(const std::string& path, const Module& model, bool partial = false,
                                       const std::string& except = {});

@@ -374,6 +374,42 @@ TEST_CASE("a variational autoencoder learns; it samples in training, and evaluat
   CHECK_FALSE(same_bytes(a.eval(), b.eval()));
 }
 
+TEST_CASE("generator and discriminator train in turn, each its own parameters") {
+  nn::manual_seed(5);
+  const nn::DcganOptions options{.image = 16, .channels = 1, .latent = 3, .width = 4};
+  nn::DcganGenerator generator(options);
+  nn::DcganDiscriminator discriminator(options);
+  const nn::BceWithLogits bce;
+  nn::Trainer judge(
+      discriminator,
+      [&](std::span<const Tensor> batch) {
+        const Tensor real = discriminator(batch[0]);
+        const Tensor fake = discriminator(stop_gradient(generator(batch[1])));
+        return nn::StepOutputs{.loss = bce(real, ones(real.shape())) + bce(fake, zeros(fake.shape()))};
+      },
+      nn::Adam({.lr = 5e-3f, .beta1 = 0.5f}));
+  nn::Trainer artist(
+      generator,
+      [&](std::span<const Tensor> batch) {
+        const Tensor fake = discriminator(generator(batch[0]));
+        return nn::StepOutputs{.loss = bce(fake, ones(fake.shape()))};
+      },
+      nn::Adam({.lr = 5e-3f, .beta1 = 0.5f}));
+  const Array images = values("x", {8, 1, 16, 16}), z = values("z", {8, 3});
+  const Array drawn = generator.main->named_parameters()[0].variable.value();
+  judge.step({images, z});
+  const double first = judge.metrics().loss;
+  for (int i = 0; i < 20; ++i) judge.step({images, z});
+  CHECK(judge.metrics().loss < 0.5 * first);
+  CHECK(same_bytes(generator.main->named_parameters()[0].variable.value(), drawn));
+  const Array judged = discriminator.main->named_parameters()[0].variable.value();
+  artist.step({z});
+  const double unconvincing = artist.metrics().loss;
+  for (int i = 0; i < 20; ++i) artist.step({z});
+  CHECK(artist.metrics().loss < 0.5 * unconvincing);
+  CHECK(same_bytes(discriminator.main->named_parameters()[0].variable.value(), judged));
+}
+
 TEST_CASE("a backbone is loaded, frozen, and stays as it is while a new head is trained") {
   const TemporaryFolder folder;
   const nn::CifarResNet pretrained(8, {.width = 4});
