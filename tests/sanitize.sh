@@ -15,4 +15,5 @@ cmake --build "$build" --target stithy_tests -j "${STITHY_JOBS:-2}"
 export ASAN_OPTIONS=detect_leaks=1:${ASAN_OPTIONS:-}
 export LSAN_OPTIONS=suppressions=$PWD/tests/lsan.supp:print_suppressions=0:${LSAN_OPTIONS:-}
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1:${UBSAN_OPTIONS:-}
-exec "$build/bin/stithy_tests" "$@"
+# The models are layers, whose suites run here, and kernels, which compile for minutes.
+exec "$build/bin/stithy_tests" --test-suite-exclude=models "$@"

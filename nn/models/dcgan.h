@@ -1,5 +1,19 @@
 // DCGAN (Radford et al. 2015): a generator of images and a discriminator, with the names and the initial
 // values of PyTorch's example: N(0, 0.02) for convolutions, N(1, 0.02) for the weights of batch norm.
+//
+// Each has a Trainer of its own, and they step in turn, the discriminator's on {images, z}, the generator's
+// on {z}:
+//
+//   const nn::BceWithLogits bce;
+//   nn::Trainer judge(discriminator, [&](std::span<const Tensor> batch) {
+//     const Tensor real = discriminator(batch[0]);
+//     const Tensor fake = discriminator(stop_gradient(generator(batch[1])));
+//     return nn::StepOutputs{.loss = bce(real, ones(real.shape())) + bce(fake, zeros(fake.shape()))};
+//   }, nn::Adam({.lr = 2e-4f, .beta1 = 0.5f}));
+//   nn::Trainer artist(generator, [&](std::span<const Tensor> batch) {
+//     const Tensor fake = discriminator(generator(batch[0]));
+//     return nn::StepOutputs{.loss = bce(fake, ones(fake.shape()))};
+//   }, nn::Adam({.lr = 2e-4f, .beta1 = 0.5f}));
 #pragma once
 
 #include "nn/layers.h"

@@ -20,9 +20,9 @@ struct UNetOptions {
 };
 
 // x [n, channels, height, width], height and width multiples of 2^depth -> logits [n, classes, height,
-// width]. 31,036,546 parameters. Convolutions start as He et al. 2015 with the inputs' fan, as the paper
-// wants. Names: "encoder.0" (the first level) to "bottleneck", then "upconv.0" and "decoder.0" (the lowest)
-// on, and "head".
+// width]; CrossEntropy takes permute(logits, {0, 2, 3, 1}) and classes [n, height, width]. 31,036,546
+// parameters. Convolutions start as He et al. 2015 with the inputs' fan, as the paper wants. Names:
+// "encoder.0" (the first level) to "bottleneck", then "upconv.0" and "decoder.0" (the lowest) on, and "head".
 class UNet : public Module {
  public:
   explicit UNet(const UNetOptions& options = {});
