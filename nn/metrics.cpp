@@ -1,5 +1,6 @@
 #include "nn/metrics.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -150,6 +151,108 @@ void TopK::add(const Array& scores, const Array& targets) {
 }
 
 double TopK::value() const { return ratio(hits_, total_, kNone); }
+
+void RocCurve::add(double score, bool positive) {
+  if (std::isnan(score)) throw Error("roc curve", cat("the score of item ", items_.size(), " is NaN"));
+  items_.emplace_back(score, positive);
+}
+
+std::vector<std::pair<double, double>> RocCurve::points() const {
+  const auto positives = std::count_if(items_.begin(), items_.end(), [](const auto& i) { return i.second; });
+  const auto negatives = static_cast<std::ptrdiff_t>(items_.size()) - positives;
+  if (positives == 0 || negatives == 0) return {};
+  std::vector<std::pair<double, bool>> sorted = items_;
+  std::sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
+  std::vector<std::pair<double, double>> curve{{0, 0}};
+  int64_t hits = 0, alarms = 0;
+  for (size_t i = 0; i < sorted.size(); ++i) {
+    ++(sorted[i].second ? hits : alarms);
+    if (i + 1 < sorted.size() && sorted[i + 1].first == sorted[i].first) continue;
+    curve.emplace_back(ratio(alarms, negatives, kNone), ratio(hits, positives, kNone));
+  }
+  return curve;
+}
+
+double RocCurve::auc() const {
+  const std::vector<std::pair<double, double>> curve = points();
+  if (curve.empty()) return kNone;
+  double area = 0;
+  for (size_t i = 1; i < curve.size(); ++i)
+    area += (curve[i].first - curve[i - 1].first) * (curve[i].second + curve[i - 1].second) / 2;
+  return area;
+}
+
+DetectionPrecision::DetectionPrecision(int classes) {
+  if (classes < 1) throw Error("detection precision", cat(classes, " classes"));
+  classes_.resize(static_cast<size_t>(classes));
+}
+
+void DetectionPrecision::clear() {
+  classes_.assign(classes_.size(), {});
+  images_ = 0;
+}
+
+DetectionPrecision::OfClass& DetectionPrecision::of(int32_t label) {
+  check_class("detection precision", "label", label, static_cast<int64_t>(classes_.size()));
+  return classes_[static_cast<size_t>(label)];
+}
+
+void DetectionPrecision::add(std::span<const Detection> detections, std::span<const LabelledBox> truth) {
+  for (const Detection& d : detections)
+    if (of(d.label); std::isnan(d.score))
+      throw Error("detection precision", cat("a score of image ", images_, " is NaN"));
+  for (const LabelledBox& t : truth) of(t.label);
+  for (const Detection& d : detections) of(d.label).found.push_back({d.score, images_, d.box});
+  for (const LabelledBox& t : truth) {
+    of(t.label).truth[images_].push_back(t.box);
+    ++of(t.label).boxes;
+  }
+  ++images_;
+}
+
+double DetectionPrecision::average_precision(int c, double threshold) const {
+  check_class("detection precision", "class", c, static_cast<int64_t>(classes_.size()));
+  const OfClass& all = classes_[static_cast<size_t>(c)];
+  if (all.boxes == 0) return kNone;
+  std::vector<Found> found = all.found;
+  std::stable_sort(found.begin(), found.end(),
+                   [](const Found& a, const Found& b) { return a.score > b.score; });
+  std::map<int64_t, std::vector<bool>> taken;
+  int64_t right = 0;
+  std::vector<double> precision, recall;
+  for (size_t i = 0; i < found.size(); ++i) {
+    if (const auto truth = all.truth.find(found[i].image); truth != all.truth.end()) {
+      const std::vector<Box>& boxes = truth->second;
+      size_t best = 0;
+      for (size_t b = 1; b < boxes.size(); ++b)
+        if (iou(found[i].box, boxes[b]) > iou(found[i].box, boxes[best])) best = b;
+      std::vector<bool>& of_image = taken[found[i].image];
+      of_image.resize(boxes.size());
+      if (iou(found[i].box, boxes[best]) >= threshold && !of_image[best]) of_image[best] = true, ++right;
+    }
+    precision.push_back(ratio(right, static_cast<int64_t>(i) + 1, 0));
+    recall.push_back(ratio(right, all.boxes, 0));
+  }
+  double area = 0, highest = 0;
+  for (size_t i = found.size(); i-- > 0;) {
+    highest = std::max(highest, precision[i]);
+    area += highest * (recall[i] - (i > 0 ? recall[i - 1] : 0));
+  }
+  return area;
+}
+
+double DetectionPrecision::mean(double threshold) const {
+  Mean mean;
+  for (size_t c = 0; c < classes_.size(); ++c)
+    if (classes_[c].boxes > 0) mean.add(average_precision(static_cast<int>(c), threshold));
+  return mean.value();
+}
+
+double DetectionPrecision::mean_over_thresholds() const {
+  Mean mean_of_means;
+  for (int percent = 50; percent < 100; percent += 5) mean_of_means.add(mean(percent / 100.0));
+  return mean_of_means.value();
+}
 
 void RegressionError::add(const Array& predictions, const Array& targets) {
   if (predictions.shape() != targets.shape())

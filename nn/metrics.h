@@ -3,11 +3,14 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/core/array.h"
+#include "nn/box.h"
 
 namespace stithy {
 
@@ -62,6 +65,56 @@ class TopK {
  private:
   int k_;
   int64_t hits_ = 0, total_ = 0;
+};
+
+// How well a score separates two classes: receiver operating characteristic.
+class RocCurve {
+ public:
+  // Throws Error when a score is NaN.
+  void add(double score, bool positive);
+  // The area under the curve: how probable it is that a positive item has a higher score than a negative one,
+  // half of the equal ones counted (Mann and Whitney 1947). NaN unless both classes occur.
+  double auc() const;
+  // (false positive rate, true positive rate) of every threshold, from (0, 0) to (1, 1); equal scores make
+  // one point. Empty unless both classes occur.
+  std::vector<std::pair<double, double>> points() const;
+  void clear() { items_.clear(); }
+
+ private:
+  std::vector<std::pair<double, bool>> items_;
+};
+
+// Average precision of object detection as in Pascal VOC since 2010 (Everingham et al. 2015): in the order of
+// their scores, each detection is matched with the box of its class and image that it overlaps most; it is
+// right when the overlap reaches the threshold and no better detection had that box. Precision is made
+// falling, then integrated over all of recall.
+class DetectionPrecision {
+ public:
+  explicit DetectionPrecision(int classes);
+  // One image. Throws Error for a label out of range and for a score that is NaN.
+  void add(std::span<const Detection> detections, std::span<const LabelledBox> truth);
+  // Of one class; NaN when no image has it.
+  double average_precision(int c, double threshold = 0.5) const;
+  // The mean over the classes that occur (mAP), and the mean of that over the thresholds 0.5, 0.55 ... 0.95,
+  // as in COCO (Lin et al. 2014), but with VOC's matching. NaN without any box.
+  double mean(double threshold = 0.5) const;
+  double mean_over_thresholds() const;
+  void clear();
+
+ private:
+  struct Found {
+    float score;
+    int64_t image;
+    Box box;
+  };
+  struct OfClass {
+    std::vector<Found> found;
+    std::map<int64_t, std::vector<Box>> truth;  // by image
+    int64_t boxes = 0;
+  };
+  OfClass& of(int32_t label);
+  std::vector<OfClass> classes_;
+  int64_t images_ = 0;
 };
 
 // Mean absolute error and root of the mean squared error over all elements.

@@ -74,6 +74,77 @@ TEST_SUITE("metrics") {
     CHECK_THROWS_AS(TopK(0), Error);
   }
 
+  TEST_CASE("ROC: the area is Mann and Whitney's statistic, ties by half") {
+    RocCurve roc;
+    CHECK(std::isnan(roc.auc()));
+    for (auto [score, positive] : {std::pair{0.1, false}, {0.4, false}, {0.35, true}, {0.8, true}})
+      roc.add(score, positive);
+    CHECK(roc.auc() == doctest::Approx(0.75));  // scikit-learn's example
+    CHECK(roc.points() ==
+          std::vector<std::pair<double, double>>{{0, 0}, {0, 0.5}, {0.5, 0.5}, {0.5, 1}, {1, 1}});
+    RocCurve equal;
+    for (int i = 0; i < 10; ++i) equal.add(3, i < 4);
+    CHECK(equal.auc() == doctest::Approx(0.5));
+    CHECK(equal.points() == std::vector<std::pair<double, double>>{{0, 0}, {1, 1}});
+    // Many ties, against the definition.
+    RocCurve many;
+    std::vector<std::pair<int, bool>> items;
+    for (int i = 0; i < 200; ++i) items.emplace_back(i * 7919 % 13 + i % 3, i * 31 % 5 < 2);
+    double wins = 0, pairs = 0;
+    for (const auto& [score, positive] : items) {
+      many.add(score, positive);
+      for (const auto& [other, other_positive] : items)
+        if (positive && !other_positive) wins += score > other ? 1 : score == other ? 0.5 : 0, ++pairs;
+    }
+    CHECK(many.auc() == doctest::Approx(wins / pairs));
+    CHECK_THROWS_AS(many.add(kNaN, true), Error);
+    many.clear();
+    many.add(1, true);
+    CHECK(std::isnan(many.auc()));
+    CHECK(many.points().empty());
+  }
+
+  TEST_CASE("overlap of boxes") {
+    CHECK(iou({0, 0, 2, 2}, {1, 1, 3, 3}) == doctest::Approx(1.0 / 7));
+    CHECK(iou({0, 0, 2, 2}, {0, 0, 2, 2}) == 1);
+    CHECK(iou({0, 0, 2, 2}, {2, 0, 4, 2}) == 0);
+    CHECK(iou({1, 1, 1, 1}, {1, 1, 1, 1}) == 0);
+    CHECK(iou({3, 3, 1, 1}, {0, 0, 4, 4}) == 0);
+  }
+
+  TEST_CASE("average precision of detections, by hand") {
+    const Box a{0, 0, 10, 10}, b{20, 0, 30, 10}, far{50, 50, 60, 60};
+    DetectionPrecision one(2);
+    CHECK(std::isnan(one.mean()));
+    // Right, wrong, right of three boxes: precision 1, 1/2, 2/3 at recall 1/3, 1/3, 2/3.
+    one.add(std::vector<Detection>{{a, 0, 0.9f}, {far, 0, 0.8f}}, std::vector<LabelledBox>{{a, 0}, {b, 0}});
+    one.add(std::vector<Detection>{{b, 0, 0.7f}}, std::vector<LabelledBox>{{b, 0}});
+    CHECK(one.average_precision(0) == doctest::Approx(1.0 / 3 + 2.0 / 9));
+    CHECK(std::isnan(one.average_precision(1)));
+    CHECK(one.mean() == doctest::Approx(5.0 / 9));  // of the class that occurs
+    // A box is found once: the second detection of it is wrong, and so is one of another class.
+    DetectionPrecision twice(2);
+    twice.add(std::vector<Detection>{{a, 0, 0.9f}, {a, 0, 0.8f}, {b, 1, 0.7f}},
+              std::vector<LabelledBox>{{a, 0}, {b, 0}, {far, 1}});
+    CHECK(twice.average_precision(0) == doctest::Approx(0.5));
+    CHECK(twice.average_precision(1) == 0);
+    CHECK(twice.mean() == doctest::Approx(0.25));
+    // An overlap of 8/12: right up to that threshold. A box of another image does not count.
+    DetectionPrecision shifted(1);
+    shifted.add(std::vector<Detection>{{{0, 2, 10, 12}, 0, 1}}, std::vector<LabelledBox>{{a, 0}});
+    CHECK(shifted.mean(0.66) == 1);
+    CHECK(shifted.mean(0.67) == 0);
+    CHECK(shifted.mean_over_thresholds() == doctest::Approx(0.4));
+    shifted.add(std::vector<Detection>{{a, 0, 2}}, {});
+    CHECK(shifted.mean() == doctest::Approx(0.5));
+    shifted.clear();
+    shifted.add({}, std::vector<LabelledBox>{{a, 0}});
+    CHECK(shifted.mean() == 0);
+    CHECK_THROWS_AS(shifted.add(std::vector<Detection>{{a, 1, 1}}, {}), Error);
+    CHECK_THROWS_AS(shifted.add({}, std::vector<LabelledBox>{{a, -1}}), Error);
+    CHECK_THROWS_AS(shifted.add(std::vector<Detection>{{a, 0, float(kNaN)}}, {}), Error);
+  }
+
   TEST_CASE("regression") {
     RegressionError error;
     CHECK(std::isnan(error.mae()));

@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "engine/core/array.h"
+#include "nn/box.h"
 
 namespace stithy {
 
@@ -33,11 +34,8 @@ Array heat_map(const Array& values, std::optional<float> low = {}, std::optional
 // (1 - alpha) image + alpha heat, of two images of one height and width; alpha 0 to 1.
 Array overlay(const Array& image, const Array& heat, double alpha = 0.6);
 
-// Pixels [x1, x2) x [y1, y2), rounded; what lies outside of the image is left out.
-struct Box {
-  float x1 = 0, y1 = 0, x2 = 0, y2 = 0;
-};
-// The frame of a box, `thickness` pixels inwards. `image` is [height, width, 3].
+// The frame of a box whose corners are rounded, `thickness` pixels inwards; what lies outside of the image is
+// left out. `image` is [height, width, 3].
 void draw_box(Array& image, const Box& box, Colour colour, int64_t thickness = 1);
 
 // Letters of 5 x 7 pixels, 6 pixels apart, times `scale`; (x, y) is the upper left corner. Capitals stand for
