@@ -18,6 +18,8 @@ expect_at_least() {
 
 bin=${STITHY_BUILD:?}/bin
 expect_at_least test_accuracy 0.97 "$bin/digits_mlp"
+expect_at_least test_accuracy 0.85 "$bin/digits_cnn" --steps 120
+expect_at_least test_accuracy 0.02 "$bin/cifar_resnet" --steps 3  # that it runs: learning takes it minutes
 if [[ -d $data/mnist ]]; then
   expect_at_least test_accuracy 0.98 "$bin/digits_mlp" --data "$data/mnist" --epochs 10
 else

@@ -366,7 +366,8 @@ class Augmented : public Dataset {
     const Shape& shape = image.shape();
     if (shape.rank() == 3) return augment_(image, random);
     Array result = augment_(image.reshaped({1, shape[0], shape[1]}), random);
-    return result.reshaped({result.shape()[1], result.shape()[2]});
+    // A grey image that became a coloured one keeps its channels.
+    return result.shape()[0] == 1 ? result.reshaped({result.shape()[1], result.shape()[2]}) : result;
   }
 
   DatasetPtr dataset_;
