@@ -1,7 +1,8 @@
 // Shows which pixels a classifier looks at: trains a small convolutional network on digits (or takes one by
 // --weights), then explains its answers by saliency, integrated gradients, Grad-CAM and occlusion. Whether
-// the maps mean something is measured: without the quarter of its ink that a map ranks highest a digit must
+// the maps mean something is measured: without the quarter of its ink that a map ranks highest a digit should
 // lose more of its class' probability than without the quarter that it ranks lowest (Samek et al. 2017).
+// Plain gradients hardly do better than chance here.
 #include <algorithm>
 #include <array>
 #include <cmath>
