@@ -25,4 +25,9 @@ if [[ -d $data/mnist ]]; then
 else
   echo "SKIP: digits_mlp on MNIST: there is no folder $data/mnist"
 fi
+# The beginning of training, which shows that they learn; the whole of it takes minutes.
+expect_at_least psnr_denoised 13.5 "$bin/denoise" --steps 100 --batch 32
+expect_at_least auroc 0.8 "$bin/anomaly" --steps 200
+expect_at_least test_accuracy 0.6 "$bin/explain" --steps 100 --batch 32 --explained 20
+expect_at_least map50 0.03 "$bin/detect" --steps 120 --batch 16
 exit $((failures > 0))

@@ -10,7 +10,7 @@
 namespace stithy {
 namespace {
 
-constexpr double kWidth = 450, kHeight = 270, kLeft = 46, kRight = 64, kTop = 34, kBottom = 36;
+constexpr double kWidth = 450, kHeight = 270, kLeft = 46, kRight = 74, kTop = 34, kBottom = 36;
 constexpr size_t kMostPoints = 600;
 constexpr int kColours = 4;
 

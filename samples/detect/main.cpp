@@ -100,9 +100,11 @@ Array drawing(const Array& image, const std::vector<Detection>& found,
   for (const Detection& d : found) {
     if (d.score < kShownScore) continue;
     const Box box = scaled(d.box);
-    draw_box(picture, box, kColours[d.label], 3);
-    draw_text(picture, static_cast<int64_t>(box.x1) + 6, static_cast<int64_t>(box.y1) + 6,
-              cat(d.label, " ", std::lround(d.score * 100)), kColours[d.label], 1);
+    draw_box(picture, box, kColours[d.label], 2);
+    // Above the box, or in it where there is no room.
+    const float y = box.y1 >= 9 ? box.y1 - 9 : box.y1 + 4;
+    draw_text(picture, static_cast<int64_t>(box.x1) + 4, static_cast<int64_t>(y),
+              cat(d.label, " ", std::lround(d.score * 100)), kColours[d.label]);
   }
   return picture;
 }
