@@ -198,7 +198,8 @@ TEST_CASE("a fused kernel hides no NaN") {
   const Feed feed{x, &xs};
   program.submit({&feed, 1});
   for (size_t fetch = 0; fetch < 3; ++fetch)
-    for (int64_t i = 0; i < 2; ++i) CHECK_MESSAGE(std::isnan(program.read(fetch).at(i)), fetch, " ", i, " ", program.read(fetch).at(i));
+    for (int64_t i = 0; i < 2; ++i)
+      CHECK_MESSAGE(std::isnan(program.read(fetch).at(i)), fetch, " ", i, " ", program.read(fetch).at(i));
   CHECK(program.read(3).at(0) == 1);
   CHECK(program.read(4).at(0) == 1);
   for (int64_t i = 1; i < 4; ++i) CHECK(program.read(3).at(i) == 2);

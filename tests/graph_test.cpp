@@ -343,7 +343,8 @@ TEST_CASE("STITHY_DEBUG") {
   CHECK(options.find_nan);
   CHECK(options.guard);
   CHECK(options.submit_each);
-  CHECK(says(said, "STITHY_DEBUG: does not know \"nans\"\nHINT: use nan, guard, plan, submit-each or unfused"));
+  CHECK(
+      says(said, "STITHY_DEBUG: does not know \"nans\"\nHINT: use nan, guard, plan, submit-each or unfused"));
   CHECK_FALSE(ProgramOptions::from_environment().find_nan);
 }
 
