@@ -33,7 +33,9 @@ std::vector<vk::DeviceInfo> other_devices() {
   rich.cooperative_matrix = true;
   vk::DeviceInfo varying = gpu;
   varying.fixed_subgroup_size = false;
-  return {cpu, gpu, rich, varying};
+  vk::DeviceInfo old_cpu = cpu;
+  old_cpu.fast_texels = old_cpu.slow_broadcast = true;
+  return {cpu, old_cpu, gpu, rich, varying};
 }
 
 // tests/small_bindings.sh makes bindings so small that most rows' tensors are cut into pieces, or refused.
