@@ -9,6 +9,7 @@
 #include "engine/core/error.h"
 #include "engine/core/rng.h"
 #include "engine/graph/autograd.h"
+#include "engine/graph/device.h"
 #include "engine/graph/op.h"
 #include "engine/graph/program.h"
 #include "engine/ops.h"
@@ -555,10 +556,7 @@ bool add_row(Row row) {
 
 const std::vector<Row>& rows() { return registry(); }
 
-bool is_instrumented() {
-  const char* mode = std::getenv("STITHY_VALIDATION");
-  return mode && std::string_view(mode) == "gpu";
-}
+bool is_instrumented() { return default_device_info().instrumented; }
 
 Verdict run_case(const std::string& op, const Case& test, bool quick) {
   Verdict verdict;

@@ -9,6 +9,7 @@
 
 #include "engine/core/error.h"
 #include "engine/core/rng.h"
+#include "nn/data/idx.h"
 
 namespace stithy {
 namespace {
@@ -314,6 +315,14 @@ void DigitsDataset::fetch(int64_t index, std::span<const std::span<std::byte>> o
     }
   }
   std::memcpy(out[1].data(), &digit, sizeof digit);
+}
+
+DigitsData load_or_draw_digits(const std::string& folder, int64_t train, int64_t test, uint64_t seed) {
+  if (folder.empty())
+    return {std::make_shared<DigitsDataset>(DigitsSplit::train, train, seed),
+            std::make_shared<DigitsDataset>(DigitsSplit::test, test, seed)};
+  TrainTest mnist = load_mnist(folder);
+  return {image_dataset(std::move(mnist.train)), image_dataset(std::move(mnist.test))};
 }
 
 }  // namespace stithy

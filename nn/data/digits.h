@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 
 #include "nn/data/dataset.h"
 
@@ -47,5 +48,12 @@ class DigitsDataset : public Dataset {
   std::vector<Column> columns_ = {{"image", {kDigitSize, kDigitSize}, DType::u8},
                                   {"label", {}, DType::i32, kIgnoreIndex}};
 };
+
+struct DigitsData {
+  DatasetPtr train, test;
+};
+// What samples classify: MNIST's four files in `folder` (load_mnist), or, where it is empty, as many drawn
+// digits.
+DigitsData load_or_draw_digits(const std::string& folder, int64_t train, int64_t test, uint64_t seed = 0);
 
 }  // namespace stithy

@@ -6,7 +6,6 @@
 #include <cmath>
 
 #include "nn/data/digits.h"
-#include "nn/data/idx.h"
 #include "nn/nn.h"
 #include "nn/run/picture.h"
 #include "nn/run/session.h"
@@ -50,15 +49,7 @@ int main(int argc, char** argv) {
 
   return session.run(argc, argv, [&] {
     const RunOptions& options = session.options();
-    DatasetPtr all, tested;
-    if (options.data.empty()) {
-      all = std::make_shared<DigitsDataset>(DigitsSplit::train, kTrain, options.seed);
-      tested = std::make_shared<DigitsDataset>(DigitsSplit::test, kTest, options.seed);
-    } else {
-      TrainTest mnist = load_mnist(options.data);
-      all = image_dataset(std::move(mnist.train));
-      tested = image_dataset(std::move(mnist.test));
-    }
+    const auto [all, tested] = load_or_draw_digits(options.data, kTrain, kTest, options.seed);
     const std::vector<DatasetPtr> parts = split(all, std::array{0.95, 0.05}, options.seed);
     const auto noisy = [=](Batch& batch, Philox& random) { add_noise(batch, random, noise); };
     DataLoader train(parts[0], {.batch = options.batch, .seed = options.seed, .transform = noisy});

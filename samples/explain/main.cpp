@@ -9,7 +9,6 @@
 #include <numeric>
 
 #include "nn/data/digits.h"
-#include "nn/data/idx.h"
 #include "nn/explain.h"
 #include "nn/nn.h"
 #include "nn/run/picture.h"
@@ -62,15 +61,7 @@ int main(int argc, char** argv) {
 
   return session.run(argc, argv, [&] {
     const RunOptions& options = session.options();
-    DatasetPtr all, tested;
-    if (options.data.empty()) {
-      all = std::make_shared<DigitsDataset>(DigitsSplit::train, kTrain, options.seed);
-      tested = std::make_shared<DigitsDataset>(DigitsSplit::test, kTest, options.seed);
-    } else {
-      TrainTest mnist = load_mnist(options.data);
-      all = image_dataset(std::move(mnist.train));
-      tested = image_dataset(std::move(mnist.test));
-    }
+    const auto [all, tested] = load_or_draw_digits(options.data, kTrain, kTest, options.seed);
     const std::vector<DatasetPtr> parts = split(all, std::array{0.95, 0.05}, options.seed);
     DataLoader train(parts[0], {.batch = options.batch, .seed = options.seed});
     DataLoader validation(parts[1], {.batch = 200, .shuffle = false, .last = LastBatch::pad});
