@@ -181,6 +181,11 @@ Trainer::Graph Trainer::build_graph(Kind kind, const std::vector<Array>& batch, 
   }
 }
 
+Plan Trainer::planned(Kind kind, const std::vector<Array>& batch, std::optional<int64_t> rows) {
+  const Graph graph = build_graph(kind, batch, rows);
+  return make_plan(graph.fetches, graph.updates, {}, default_device_info());
+}
+
 std::shared_ptr<Trainer::Built> Trainer::program(Kind kind, const std::vector<Array>& batch) {
   std::string key = cat(static_cast<int>(kind));
   for (const Array& column : batch) key += cat(" ", column.dtype(), column.shape());
@@ -208,11 +213,7 @@ std::shared_ptr<Trainer::Built> Trainer::program(Kind kind, const std::vector<Ar
 void Trainer::rethrow_with_batch_that_fits(Kind kind, const std::vector<Array>& batch,
                                            const OutOfMemory& error) {
   const int64_t rows = batch[0].shape().rank() > 0 ? batch[0].shape()[0] : 1;
-  const auto fits = [&](int64_t n) {
-    const Graph graph = build_graph(kind, batch, n);
-    const Plan plan = make_plan(graph.fetches, graph.updates, {}, default_device_info());
-    return plan.new_bytes() <= error.available();
-  };
+  const auto fits = [&](int64_t n) { return planned(kind, batch, n).new_bytes() <= error.available(); };
   int64_t good = 0, bad = rows;
   while (bad - good > 1) {
     const int64_t middle = good + (bad - good) / 2;
@@ -303,6 +304,8 @@ Summary Trainer::summary(const std::vector<Array>& batch) {
 const Plan& Trainer::plan(const std::vector<Array>& batch) {
   return program(training_kind(), batch)->program.plan();
 }
+
+Plan Trainer::forecast(const std::vector<Array>& batch) { return planned(training_kind(), batch); }
 
 const Program::Counters& Trainer::counters(const std::vector<Array>& batch) {
   return program(training_kind(), batch)->program.counters();

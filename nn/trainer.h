@@ -89,6 +89,8 @@ class Trainer {
   Summary summary(const std::vector<Array>& batch);
   // Makes the training program for a batch of these shapes, and tells what it will do and need.
   const Plan& plan(const std::vector<Array>& batch);
+  // What a step with such a batch would do and need, found without making it: nothing is allocated.
+  Plan forecast(const std::vector<Array>& batch);
   // What its steps with such a batch have cost the host.
   const Program::Counters& counters(const std::vector<Array>& batch);
 
@@ -110,6 +112,7 @@ class Trainer {
   struct Built;
   Graph build(Kind kind, std::span<const Tensor> inputs);
   Graph build_graph(Kind kind, const std::vector<Array>& batch, std::optional<int64_t> rows = {});
+  Plan planned(Kind kind, const std::vector<Array>& batch, std::optional<int64_t> rows = {});
   std::shared_ptr<Built> program(Kind kind, const std::vector<Array>& batch);
   Kind training_kind() const;
   Metrics metrics_of(size_t back) const;

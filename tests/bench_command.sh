@@ -37,6 +37,10 @@ output=$("$stithy" bench --quick --compare "$scratch/now.jsonl" relu softmax/256
 [[ $output =~ relu.*x[0-9.]+ ]] || fail "no speed-up of relu: $output"
 [[ $output =~ softmax.*"not in the file" ]] || fail "softmax was not measured before: $output"
 [[ $output =~ [0-9]+" faster, "[0-9]+" slower" ]] || fail "no summary: $output"
+plan=$("$stithy" bench resnet50 --plan | tail -n 1)
+# Parameters and their two moments are 293 MiB; the rest is what backward needs of 8 images.
+peak=$(sed -nE 's/^resnet50 +8x3x224x224 +[0-9]+ +[0-9]+ +([0-9]+)(\.[0-9]+)? MiB .*/\1/p' <<<"$plan")
+((${peak:-0} > 293 && ${peak:-0} < 1500)) || fail "bench resnet50 --plan: $plan"
 list=$("$stithy" bench --list)
 [[ $list == *matmul_nn/1024x1024x1024* && $list == *mlp_wide/* ]] || fail "--list: $list"
 

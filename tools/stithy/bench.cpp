@@ -20,14 +20,16 @@ namespace {
 
 struct Options {
   std::vector<std::string> names;
-  bool json = false, quick = false, list = false, help = false;
+  bool json = false, quick = false, list = false, plan = false, help = false;
   std::optional<std::string> compare, device;
   std::string blas;  // empty: look for one; "none": do without
 };
 
 constexpr const char* kUsage =
-    "stithy bench [NAME ...] [--quick] [--json] [--compare FILE] [--blas FILE|none] [--device D] [--list];\n"
-    "a NAME is an op, a workload, the beginning of one, or OP/SHAPE";
+    "stithy bench [NAME ...] [--quick] [--json] [--compare FILE] [--blas FILE|none] [--device D] [--list] "
+    "[--plan];\n"
+    "a NAME is an op, a workload, the beginning of one, or OP/SHAPE; --plan runs nothing and tells what the\n"
+    "workloads' steps will need";
 
 Options parse(std::span<const std::string> arguments) {
   Options options;
@@ -43,6 +45,8 @@ Options parse(std::span<const std::string> arguments) {
       options.quick = true;
     else if (a == "--list")
       options.list = true;
+    else if (a == "--plan")
+      options.plan = true;
     else if (a == "--help")
       options.help = true;
     else if (a == "--compare")
@@ -241,6 +245,23 @@ void print(const Result& r, const Comparison* comparison) {
   std::fflush(stdout);
 }
 
+void print_plans(const std::vector<Workload>& training) {
+  std::printf("%-10s %-14s %9s %8s %10s %10s %10s %10s %9s %9s\n", "workload", "batch", "GFLOP", "kernels",
+              "peak", "variables", "arena", "constants", "upload", "readback");
+  for (const Workload& w : training) {
+    const Training made = w.make();
+    const Plan plan = made.trainer->forecast(made.batch);
+    std::printf("%-10s %-14s %9s %8zu", w.name.c_str(), w.shape.c_str(),
+                significant(plan.flops() * 1e-9).c_str(), plan.dispatches.size());
+    for (const uint64_t bytes :
+         {plan.peak_bytes(), plan.variable_bytes, plan.arena_bytes, plan.constant_bytes})
+      std::printf(" %10s", format_bytes(bytes).c_str());
+    std::printf(" %9s %9s\n", format_bytes(plan.upload_bytes).c_str(),
+                format_bytes(plan.readback_bytes).c_str());
+    std::fflush(stdout);
+  }
+}
+
 // Whether the names choose this op: by its name, or the beginning of its name or of OP/SHAPE; without names
 // all do. An op that is called exactly so hides those that only begin so.
 class Filter {
@@ -293,21 +314,29 @@ int bench(std::span<const std::string> arguments) {
   for (const OpCase& c : cases) all.emplace_back(c.op, c.shape);
   for (const Workload& w : training) all.emplace_back(w.name, w.shape);
   const Filter wanted(options.names, all);
-  const auto unwanted = [&](bool quick, const std::string& op, const std::string& shape) {
-    // A name chooses slow cases, too.
-    return !wanted(op, shape) || (options.quick && options.names.empty() && !quick);
-  };
-  std::erase_if(cases, [&](const OpCase& c) { return unwanted(c.quick, c.op, c.shape); });
-  std::erase_if(training, [&](const Workload& w) { return unwanted(w.quick, w.name, w.shape); });
+  const bool by_name = !options.names.empty();  // which chooses slow cases, too
+  std::erase_if(cases, [&](const OpCase& c) {
+    return !wanted(c.op, c.shape) || (options.quick && !by_name && !c.quick);
+  });
+  std::erase_if(training, [&](const Workload& w) {
+    const bool left_out = options.quick ? !w.quick : w.large && !options.list && !options.plan;
+    return !wanted(w.name, w.shape) || (left_out && !by_name);
+  });
   if (options.list) {
     for (const OpCase& c : cases) std::printf("%s/%s\n", c.op.c_str(), c.shape.c_str());
     std::printf("\n");
-    for (const Workload& w : training) std::printf("%s/%s\n", w.name.c_str(), w.shape.c_str());
+    for (const Workload& w : training)
+      std::printf("%s/%s%s\n", w.name.c_str(), w.shape.c_str(), w.large ? " (only by name)" : "");
     return 0;
   }
   std::optional<EarlierRun> earlier;
   if (options.compare) earlier = parse_results(read_file(*options.compare, 64 << 20), *options.compare);
   if (options.device) set_default_device(*options.device);
+
+  if (options.plan) {
+    print_plans(training);
+    return 0;
+  }
 
   Bench bench(options);
   if (options.json)

@@ -5,6 +5,7 @@
 #include "engine/ops.h"
 #include "engine/ops_optim.h"
 #include "engine/ops_vision.h"
+#include "nn/models/resnet.h"
 #include "nn/nn.h"
 
 namespace stithy::measure {
@@ -236,22 +237,17 @@ void add_optimizers(Table& table) {
 
 // A classifier with AdamW, as torch.optim's defaults have it, on random images.
 Workload classifier(const std::string& name, int64_t batch, const Shape& image,
-                    std::function<std::unique_ptr<nn::Module>()> make, bool quick = false) {
+                    std::function<std::unique_ptr<nn::Module>()> make) {
   Shape shape = image;
   shape.insert(0, batch);
-  return {name,
-          text_of(shape),
-          batch,
-          "img",
-          [=] {
+  return {.name = name, .shape = text_of(shape), .items = batch, .unit = "img", .make = [=] {
             Training training;
             training.model = make();
             training.trainer =
                 std::make_unique<nn::Trainer>(*training.model, nn::CrossEntropy{}, nn::AdamW());
             training.batch = {random_values(shape), random_classes({batch}, 10)};
             return training;
-          },
-          quick};
+          }};
 }
 
 // The yardstick's: identity shortcuts, and where the width changes a convolution of one tap.
@@ -297,27 +293,29 @@ std::vector<OpCase> op_cases() {
 }
 
 std::vector<Workload> workloads() {
-  return {classifier(
-              "mlp", 128, {1, 28, 28},
-              [] {
-                return std::make_unique<nn::Sequential>(nn::Flatten(), nn::Linear(784, 256), nn::Relu(),
-                                                        nn::Linear(256, 10));
-              },
-              true),
-          classifier("mlp_wide", 256, {1, 28, 28},
-                     [] {
-                       return std::make_unique<nn::Sequential>(nn::Flatten(), nn::Linear(784, 2048),
-                                                               nn::Relu(), nn::Linear(2048, 2048), nn::Relu(),
-                                                               nn::Linear(2048, 10));
-                     }),
-          classifier("lenet", 64, {1, 28, 28},
-                     [] {
-                       return std::make_unique<nn::Sequential>(
-                           nn::Conv2d(1, 32, {3}, {.padding = {1}}), nn::Relu(), nn::MaxPool2d({2}),
-                           nn::Conv2d(32, 64, {3}, {.padding = {1}}), nn::Relu(), nn::MaxPool2d({2}),
-                           nn::Flatten(), nn::Linear(3136, 128), nn::Relu(), nn::Linear(128, 10));
-                     }),
-          classifier("resnet20", 64, {3, 32, 32}, [] { return residual_network(3); })};
+  std::vector<Workload> all{
+      classifier("mlp", 128, {1, 28, 28},
+                 [] {
+                   return std::make_unique<nn::Sequential>(nn::Flatten(), nn::Linear(784, 256), nn::Relu(),
+                                                           nn::Linear(256, 10));
+                 }),
+      classifier("mlp_wide", 256, {1, 28, 28},
+                 [] {
+                   return std::make_unique<nn::Sequential>(nn::Flatten(), nn::Linear(784, 2048), nn::Relu(),
+                                                           nn::Linear(2048, 2048), nn::Relu(),
+                                                           nn::Linear(2048, 10));
+                 }),
+      classifier("lenet", 64, {1, 28, 28},
+                 [] {
+                   return std::make_unique<nn::Sequential>(
+                       nn::Conv2d(1, 32, {3}, {.padding = {1}}), nn::Relu(), nn::MaxPool2d({2}),
+                       nn::Conv2d(32, 64, {3}, {.padding = {1}}), nn::Relu(), nn::MaxPool2d({2}),
+                       nn::Flatten(), nn::Linear(3136, 128), nn::Relu(), nn::Linear(128, 10));
+                 }),
+      classifier("resnet20", 64, {3, 32, 32}, [] { return residual_network(3); }),
+      classifier("resnet50", 8, {3, 224, 224}, [] { return std::make_unique<nn::ResNet>(50); })};
+  all.front().quick = all.back().large = true;
+  return all;
 }
 
 }  // namespace stithy::measure

@@ -38,6 +38,7 @@ struct Workload {
   std::string unit;         // of items: "img", "tok"
   std::function<Training()> make;
   bool quick = false;
+  bool large = false;  // takes seconds a step: measured only where it is named
 };
 std::vector<Workload> workloads();
 
