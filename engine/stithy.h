@@ -9,4 +9,5 @@
 #include "engine/graph/tensor.h"
 #include "engine/graph/variable.h"
 #include "engine/ops.h"
+#include "engine/ops_sequence.h"
 #include "engine/ops_vision.h"

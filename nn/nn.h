@@ -3,6 +3,7 @@
 
 #include "engine/graph/device.h"
 #include "engine/ops.h"
+#include "engine/ops_sequence.h"
 #include "engine/ops_vision.h"
 #include "nn/checkpoint.h"
 #include "nn/conv.h"
@@ -16,6 +17,7 @@
 #include "nn/norm.h"
 #include "nn/optim/optimizer.h"
 #include "nn/pool.h"
+#include "nn/recurrent.h"
 #include "nn/schedule.h"
 #include "nn/summary.h"
 #include "nn/trainer.h"

@@ -193,6 +193,15 @@ constexpr Tolerance kNormed{1e-4, 1e-3};
 
 TEST_SUITE_BEGIN("models");
 
+TEST_CASE("recurrent layers") {
+  check("recurrent", "rnn", nn::Rnn(5, 7), kPlain);
+  check("recurrent", "rnn relu", nn::Rnn(5, 7, {.bias = false}, Cell::relu), kPlain);
+  const nn::RecurrentLayers both{.layers = 2, .bidirectional = true, .batch_first = true};
+  check("recurrent", "lstm", nn::Lstm(5, 7, both), kPlain);
+  check("recurrent", "lstm long", nn::Lstm(8, 16, {.layers = 3}), kPlain);
+  check("recurrent", "gru", nn::Gru(5, 7, {.layers = 2, .bidirectional = true}), kPlain);
+}
+
 TEST_CASE("LeNet") {
   check("lenet", "lenet", nn::LeNet(), kPlain);
   check("lenet", "lenet padded", nn::LeNet({.channels = 3, .classes = 7, .padding = 2}), kPlain);

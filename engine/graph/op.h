@@ -55,7 +55,7 @@ struct OpDef {
   // Floating-point operations of the node; none means one per output element.
   double (*flops)(const Node& node) = nullptr;
   // A fused op as smaller ops, by output: what it means, its gradient when there is no other, and the tests'
-  // second oracle.
+  // second oracle. Outputs that only its own gradient reads may stay undefined.
   std::vector<Tensor> (*composition)(const Node& node) = nullptr;
 };
 

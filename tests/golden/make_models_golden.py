@@ -447,6 +447,23 @@ def elbo(model, x):
     return logits, (F.binary_cross_entropy_with_logits(logits, x, reduction="sum") + kl) / x.shape[0]
 
 
+class OutputAlone:
+    """Of a recurrent layer."""
+    def forward(self, x):
+        return super().forward(x)[0]
+
+
+class Rnn(OutputAlone, nn.RNN): pass
+class Lstm(OutputAlone, nn.LSTM): pass
+class Gru(OutputAlone, nn.GRU): pass
+
+
+write("recurrent", [entry("rnn", Rnn(5, 7), (6, 3, 5)),
+                    entry("rnn relu", Rnn(5, 7, nonlinearity="relu", bias=False), (6, 3, 5)),
+                    entry("lstm", Lstm(5, 7, num_layers=2, bidirectional=True, batch_first=True), (3, 6, 5),
+                          eval_gradients=True),
+                    entry("lstm long", Lstm(8, 16, num_layers=3), (40, 2, 8)),
+                    entry("gru", Gru(5, 7, num_layers=2, bidirectional=True), (6, 3, 5))])
 write("lenet", [entry("lenet", LeNet(), (2, 1, 32, 32), eval_gradients=True),
                 entry("lenet padded", LeNet(3, 7, 2), (2, 3, 28, 28))])
 write("cifar_resnet", [entry("resnet20 A", CifarResNet(20, "A"), (2, 3, 16, 16)),

@@ -5,34 +5,41 @@
 #include "engine/ops.h"
 #include "engine/ops_optim.h"
 #include "engine/ops_vision.h"
-#include "nn/models/resnet.h"
 #include "nn/nn.h"
 
 namespace stithy::measure {
+
 namespace {
+Philox next_random() {
+  static uint64_t seed = 0;
+  return Philox(++seed);
+}
+}  // namespace
 
 Array random_values(const Shape& shape) {
-  static uint64_t seed = 0;
-  Philox random(++seed);
+  Philox random = next_random();
   Array array(shape, DType::f32);
   for (float& value : array.values<float>())
     value = static_cast<float>(static_cast<int32_t>(random.bits())) * 0x1p-31f;  // in [-1, 1)
   return array;
 }
 Array random_classes(const Shape& shape, int64_t classes) {
-  Philox random(7);
+  Philox random = next_random();
   Array array(shape, DType::i32);
   for (int32_t& value : array.values<int32_t>())
     value = static_cast<int32_t>(random.below(static_cast<uint64_t>(classes)));
   return array;
 }
-Tensor variable(const Shape& shape) { return Variable("x", random_values(shape)); }
 
 std::string text_of(const Shape& shape) {
   std::string text;
   for (int64_t size : shape) text += cat(text.empty() ? "" : "x", size);
   return text;
 }
+
+namespace {
+
+Tensor variable(const Shape& shape) { return Variable("x", random_values(shape)); }
 
 // All of a tensor is computed, one element is read back.
 Tensor tip(const Tensor& x) { return x.rank() == 0 ? x : slice(reshape(x, {x.numel()}), 0, 0, 1); }
@@ -235,49 +242,6 @@ void add_optimizers(Table& table) {
   table.cases[table.cases.size() - 1].quick = true;
 }
 
-// A classifier with AdamW, as torch.optim's defaults have it, on random images.
-Workload classifier(const std::string& name, int64_t batch, const Shape& image,
-                    std::function<std::unique_ptr<nn::Module>()> make) {
-  Shape shape = image;
-  shape.insert(0, batch);
-  return {.name = name, .shape = text_of(shape), .items = batch, .unit = "img", .make = [=] {
-            Training training;
-            training.model = make();
-            training.trainer =
-                std::make_unique<nn::Trainer>(*training.model, nn::CrossEntropy{}, nn::AdamW());
-            training.batch = {random_values(shape), random_classes({batch}, 10)};
-            return training;
-          }};
-}
-
-// The yardstick's: identity shortcuts, and where the width changes a convolution of one tap.
-struct ResidualBlock : nn::Module {
-  ResidualBlock(int64_t in, int64_t out, int64_t stride) {
-    c1 = child("c1", nn::Conv2d(in, out, {3}, {.stride = {stride}, .padding = {1}}, false));
-    b1 = child("b1", nn::BatchNorm2d(out));
-    c2 = child("c2", nn::Conv2d(out, out, {3}, {.padding = {1}}, false));
-    b2 = child("b2", nn::BatchNorm2d(out));
-    if (in != out) shortcut = child("sc", nn::Conv2d(in, out, {1}, {.stride = {stride}}, false));
-  }
-  Tensor forward(const Tensor& x) override {
-    const Tensor y = b2(c2(relu(b1(c1(x)))));
-    return relu(y + (shortcut ? shortcut(x) : x));
-  }
-  nn::Child<nn::Conv2d> c1, c2, shortcut;
-  nn::Child<nn::BatchNorm2d> b1, b2;
-};
-
-std::unique_ptr<nn::Module> residual_network(int64_t blocks) {
-  auto net = std::make_unique<nn::Sequential>(nn::Conv2d(3, 16, {3}, {.padding = {1}}, false),
-                                              nn::BatchNorm2d(16), nn::Relu());
-  int64_t in = 16;
-  for (const int64_t width : {16, 32, 64})
-    for (int64_t i = 0; i < blocks; ++i, in = width) net->add(ResidualBlock(in, width, in == width ? 1 : 2));
-  net->add(nn::Function("mean", [](const Tensor& x) { return mean(x, {2, 3}); }));
-  net->add(nn::Linear(64, 10));
-  return net;
-}
-
 }  // namespace
 
 std::vector<OpCase> op_cases() {
@@ -290,32 +254,6 @@ std::vector<OpCase> op_cases() {
   add_copies(table);
   add_optimizers(table);
   return std::move(table.cases);
-}
-
-std::vector<Workload> workloads() {
-  std::vector<Workload> all{
-      classifier("mlp", 128, {1, 28, 28},
-                 [] {
-                   return std::make_unique<nn::Sequential>(nn::Flatten(), nn::Linear(784, 256), nn::Relu(),
-                                                           nn::Linear(256, 10));
-                 }),
-      classifier("mlp_wide", 256, {1, 28, 28},
-                 [] {
-                   return std::make_unique<nn::Sequential>(nn::Flatten(), nn::Linear(784, 2048), nn::Relu(),
-                                                           nn::Linear(2048, 2048), nn::Relu(),
-                                                           nn::Linear(2048, 10));
-                 }),
-      classifier("lenet", 64, {1, 28, 28},
-                 [] {
-                   return std::make_unique<nn::Sequential>(
-                       nn::Conv2d(1, 32, {3}, {.padding = {1}}), nn::Relu(), nn::MaxPool2d({2}),
-                       nn::Conv2d(32, 64, {3}, {.padding = {1}}), nn::Relu(), nn::MaxPool2d({2}),
-                       nn::Flatten(), nn::Linear(3136, 128), nn::Relu(), nn::Linear(128, 10));
-                 }),
-      classifier("resnet20", 64, {3, 32, 32}, [] { return residual_network(3); }),
-      classifier("resnet50", 8, {3, 224, 224}, [] { return std::make_unique<nn::ResNet>(50); })};
-  all.front().quick = all.back().large = true;
-  return all;
 }
 
 }  // namespace stithy::measure

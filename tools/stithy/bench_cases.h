@@ -42,4 +42,8 @@ struct Workload {
 };
 std::vector<Workload> workloads();
 
+Array random_values(const Shape& shape);  // uniform in [-1, 1)
+Array random_classes(const Shape& shape, int64_t classes);
+std::string text_of(const Shape& shape);  // "64x3x32x32"
+
 }  // namespace stithy::measure

@@ -1,0 +1,104 @@
+// Recurrent layers: lengths, states, and what is refused. tests/models_test.cpp compares them with PyTorch's.
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+#include "engine/graph/program.h"
+#include "nn/nn.h"
+
+using namespace stithy;
+
+namespace {
+Array ramp(const Shape& shape) {
+  Array x(shape, DType::f32);
+  for (int64_t i = 0; i < x.numel(); ++i) x.set(i, std::sin(static_cast<double>(i) * 0.7));
+  return x;
+}
+std::vector<Array> run(const std::vector<Tensor>& fetches) {
+  Program program(fetches);
+  program.submit();
+  std::vector<Array> values;
+  for (size_t i = 0; i < fetches.size(); ++i) values.push_back(program.read(i));
+  return values;
+}
+void check_close(const Array& a, const Array& b) {
+  REQUIRE(a.shape() == b.shape());
+  for (int64_t i = 0; i < a.numel(); ++i) CHECK(a.at(i) == doctest::Approx(b.at(i)).epsilon(1e-5));
+}
+void check_error(const std::string& part, const std::function<void()>& mistake) {
+  try {
+    mistake();
+    FAIL_CHECK("no objection: " << part);
+  } catch (const Error& error) {
+    CHECK_MESSAGE((error.where() + ": " + error.message()).find(part) != std::string::npos, error.what());
+  }
+}
+}  // namespace
+
+TEST_SUITE("recurrent") {
+  TEST_CASE("a padded sequence is as one that ends there, in both directions") {
+    nn::Lstm lstm(4, 3, {.layers = 2, .bidirectional = true, .batch_first = true});
+    const Tensor x = ramp({2, 5, 4}), lengths = Array({2}, std::vector<int32_t>{5, 3});
+    const auto [padded, state] = lstm.forward(x, {}, lengths);
+    const auto [alone, alone_state] = lstm.forward(slice(slice(x, 0, 1, 2), 1, 0, 3), {});
+    const std::vector<Array> v =
+        run({slice(slice(padded, 0, 1, 2), 1, 0, 3), alone, slice(state.h, 1, 1, 2), alone_state.h,
+             slice(state.c, 1, 1, 2), alone_state.c, slice(slice(padded, 0, 1, 2), 1, 3, 5)});
+    for (size_t i = 0; i < 6; i += 2) check_close(v[i], v[i + 1]);
+    CHECK(v[6].numel() == 12);
+    for (int64_t i = 0; i < v[6].numel(); ++i) CHECK(v[6].at(i) == 0);
+  }
+
+  TEST_CASE("a sequence goes on from the state of its first part") {
+    nn::Gru gru(4, 3, {.layers = 2});
+    const Tensor x = ramp({6, 2, 4});
+    const auto [whole, last] = gru.forward(x, {});
+    const auto [first, middle] = gru.forward(slice(x, 0, 0, 4), {});
+    const auto [second, end] = gru.forward(slice(x, 0, 4, 6), middle);
+    CHECK(!end.c.defined());
+    const std::vector<Array> v = run({concat(std::vector{first, second}, 0), whole, end.h, last.h});
+    check_close(v[0], v[1]);
+    check_close(v[2], v[3]);
+  }
+
+  TEST_CASE("dropout is between layers, and only in training") {
+    nn::Lstm lstm(4, 3, {.layers = 2, .dropout = 0.5f});
+    nn::Lstm single(4, 3, {.dropout = 0.5f});
+    const Tensor x = ramp({3, 2, 4});
+    const auto draws = [](const Tensor& y) {  // what two streams give differs
+      return [y](const Tensor& again) {
+        const std::vector<Array> v = run({y, again});
+        for (int64_t i = 0; i < v[0].numel(); ++i)
+          if (v[0].at(i) != v[1].at(i)) return true;
+        return false;
+      };
+    };
+    CHECK(draws(lstm(x))(lstm(x)));
+    CHECK(!draws(single(x))(single(x)));
+    lstm.eval();
+    CHECK(!draws(lstm(x))(lstm(x)));
+  }
+
+  TEST_CASE("mistakes are named") {
+    CHECK(nn::Lstm(4, 3, {.layers = 2, .bidirectional = true}).describe() ==
+          "LSTM(4, 3, 2 layers, bidirectional)");
+    check_error("sizes must be at least 1", [] { nn::Gru(0, 3); });
+    check_error("dropout 1 is not in [0, 1)", [] { nn::Gru(2, 3, {.dropout = 1}); });
+    check_error("its cell is tanh or relu", [] { nn::Rnn(2, 3, {}, Cell::gru); });
+    nn::Lstm lstm(4, 3);
+    check_error("the input's shape is [3, 2, 5], not [t, n, 4]", [&] { lstm(ramp({3, 2, 5})); });
+    check_error("an initial state has the shape [2, 2, 3] instead of [1, 2, 3]", [&] {
+      lstm.forward(ramp({3, 2, 4}), {ramp({2, 2, 3}), {}});
+    });
+    check_error("lengths have the shape [3] instead of [2]", [&] {
+      lstm.forward(ramp({3, 2, 4}), {}, Array({3}, DType::i32));
+    });
+    check_error("c0 is for the LSTM alone", [] {
+      recurrent(Cell::tanh, ramp({3, 2, 4}), ramp({4, 4}), {}, {}, ramp({2, 4}));
+    });
+    check_error("a weight of shape [8, 4] is not [4 hidden, hidden]", [] {
+      recurrent(Cell::lstm, ramp({3, 2, 8}), ramp({8, 4}));
+    });
+    check_error("its last axis must be 12", [] { recurrent(Cell::gru, ramp({3, 2, 8}), ramp({12, 4})); });
+  }
+}
