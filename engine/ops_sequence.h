@@ -24,4 +24,11 @@ RecurrentOutputs recurrent(Cell cell, const Tensor& x, const Tensor& weight, con
                            const Tensor& h0 = {}, const Tensor& c0 = {}, const Tensor& lengths = {},
                            const RecurrentOptions& options = {});
 
+// Connectionist temporal classification (Graves et al. 2006): -log of the probability that labels come out of
+// [t, n, classes], one loss for each element of the batch, [n]. targets i32 [n, l], of which an element has
+// as many as target_lengths i32 [n] says, in input_lengths i32 [n] steps. Infinite for a target that no
+// alignment makes; the gradient is NaN then. A length or label out of range gives NaN.
+Tensor ctc_loss(const Tensor& log_probabilities, const Tensor& targets, const Tensor& input_lengths,
+                const Tensor& target_lengths, int64_t blank = 0);
+
 }  // namespace stithy

@@ -67,13 +67,25 @@ std::string Bilinear::describe() const {
   return cat("Bilinear(", s[1], ", ", s[2], ", ", s[0], ")");
 }
 
-Embedding::Embedding(int64_t count, int64_t size) {
+Embedding::Embedding(int64_t count, int64_t size, std::optional<int64_t> padding) : padding_(padding) {
   check_positive("Embedding", {count, size});
-  weight = parameter("weight", init::normal({count, size}, 0, 1));
+  Array rows = init::normal({count, size}, 0, 1);
+  if (padding) {
+    if (*padding < 0 || *padding >= count)
+      throw Error("Embedding", cat("the padding index ", *padding, " is none of the ", count, " rows"));
+    for (int64_t i = 0; i < size; ++i) rows.set(*padding * size + i, 0);
+  }
+  weight = parameter("weight", rows);
 }
-Tensor Embedding::forward(const Tensor& x) { return embedding(weight, x); }
+Tensor Embedding::forward(const Tensor& x) {
+  const Tensor y = embedding(weight, x);
+  if (!padding_) return y;
+  const Tensor is_padding = equal(x, Array({}, std::vector{static_cast<int32_t>(*padding_)}));
+  return where(unsqueeze(is_padding, -1), stop_gradient(y), y);
+}
 std::string Embedding::describe() const {
-  return cat("Embedding(", weight.shape()[0], ", ", weight.shape()[1], ")");
+  return cat("Embedding(", weight.shape()[0], ", ", weight.shape()[1],
+             padding_ ? cat(", padding ", *padding_) : "", ")");
 }
 
 Dropout::Dropout(float p) : p_(p) {

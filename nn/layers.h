@@ -29,13 +29,18 @@ class Bilinear : public Module {
   using Module::forward;
 };
 
-// Row `x` of weight [count, size]; x is i32 [...], y [..., size]. Initial values are standard normal.
+// Row `x` of weight [count, size]; x is i32 [...], y [..., size]. Initial values are standard normal, but for
+// the row of the padding index, which is zero and stays as it is.
 class Embedding : public Module {
  public:
-  Embedding(int64_t count, int64_t size);
+  // Throws Error where the padding index is no row.
+  Embedding(int64_t count, int64_t size, std::optional<int64_t> padding = {});
   Tensor forward(const Tensor& x) override;
   std::string describe() const override;
   Variable weight;
+
+ private:
+  std::optional<int64_t> padding_;
 };
 
 class Flatten : public Module {

@@ -1,6 +1,9 @@
 #include "nn/loss.h"
 
+#include <limits>
+
 #include "engine/core/error.h"
+#include "engine/ops_sequence.h"
 
 namespace stithy::nn {
 
@@ -100,6 +103,14 @@ Tensor KlDivergence::operator()(const Tensor& x, const Tensor& target) const {
 Tensor Hinge::operator()(const Tensor& output, const Tensor& target) const {
   check_same("Hinge", output, target);
   return reduce(relu(margin - target * output), reduction);
+}
+
+Tensor Ctc::operator()(const Tensor& log_probabilities, const Tensor& targets, const Tensor& input_lengths,
+                       const Tensor& target_lengths) const {
+  Tensor loss = ctc_loss(log_probabilities, targets, input_lengths, target_lengths, blank);
+  if (zero_infinity) loss = where(equal(loss, std::numeric_limits<float>::infinity()), 0.0f, loss);
+  if (reduction == Reduction::mean) loss = loss / maximum(cast(target_lengths, DType::f32), 1.0f);
+  return reduce(loss, reduction);
 }
 
 Tensor CosineSimilarity::operator()(const Tensor& output, const Tensor& target) const {

@@ -81,6 +81,16 @@ struct Hinge {
   Tensor operator()(const Tensor& output, const Tensor& target) const;
 };
 
+// ctc_loss() of log-probabilities [t, n, classes] and targets i32 [n, l]. The mean is of each loss divided by
+// its number of labels, as in PyTorch. With zero_infinity, targets that no alignment makes count for nothing.
+struct Ctc {
+  int64_t blank = 0;
+  bool zero_infinity = false;
+  Reduction reduction = Reduction::mean;
+  Tensor operator()(const Tensor& log_probabilities, const Tensor& targets, const Tensor& input_lengths,
+                    const Tensor& target_lengths) const;
+};
+
 // 1 - x.t / (|x| |t|) over the last axis.
 struct CosineSimilarity {
   float epsilon = 1e-8f;  // the least |x| |t|

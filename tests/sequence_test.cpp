@@ -1,4 +1,5 @@
-// Recurrent layers: lengths, states, and what is refused. tests/models_test.cpp compares them with PyTorch's.
+// Layers and losses of sequences: lengths, states, and what is refused. tests/models_test.cpp compares them
+// with PyTorch's.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -35,7 +36,7 @@ void check_error(const std::string& part, const std::function<void()>& mistake) 
 }
 }  // namespace
 
-TEST_SUITE("recurrent") {
+TEST_SUITE("sequence") {
   TEST_CASE("a padded sequence is as one that ends there, in both directions") {
     nn::Lstm lstm(4, 3, {.layers = 2, .bidirectional = true, .batch_first = true});
     const Tensor x = ramp({2, 5, 4}), lengths = Array({2}, std::vector<int32_t>{5, 3});
@@ -77,6 +78,41 @@ TEST_SUITE("recurrent") {
     CHECK(!draws(single(x))(single(x)));
     lstm.eval();
     CHECK(!draws(lstm(x))(lstm(x)));
+  }
+
+  TEST_CASE("CTC: the mean is of each label, and impossible targets can count for nothing") {
+    const Tensor x = log_softmax(ramp({4, 3, 3}));
+    const Tensor targets = Array({3, 3}, std::vector<int32_t>{1, 2, 0, 1, 1, 1, 2, 0, 0});
+    const Tensor steps = Array({3}, std::vector<int32_t>{4, 4, 3}),
+                 labels = Array({3}, std::vector<int32_t>{2, 3, 1});
+    const Tensor each = nn::Ctc{.reduction = nn::Reduction::none}(x, targets, steps, labels);
+    const Tensor loss = nn::Ctc{.zero_infinity = true}(x, targets, steps, labels);
+    const std::vector<Array> v =
+        run({each, loss, gradients(loss, std::vector{x})[0], gradients(sum(each), std::vector{x})[0]});
+    CHECK(std::isinf(v[0].at(1)));  // three equal labels need five steps
+    CHECK(v[1].item() == doctest::Approx((v[0].at(0) / 2 + v[0].at(2)) / 3));
+    for (int64_t i = 0; i < v[2].numel(); ++i) {
+      CHECK(std::isfinite(v[2].at(i)));
+      const int64_t n = i / 3 % 3;
+      if (n == 1) CHECK(v[2].at(i) == 0);
+      CHECK(std::isnan(v[3].at(i)) == (n == 1));
+    }
+    check_error("blank 3 is none of the 3 classes", [&] { ctc_loss(x, targets, steps, labels, 3); });
+    check_error("lengths have the shape [4] instead of [3]",
+                [&] { ctc_loss(x, targets, steps, Array({4}, DType::i32)); });
+    check_error("do not fit", [&] { ctc_loss(x, Array({2, 3}, DType::i32), steps, labels); });
+  }
+
+  TEST_CASE("the row of an embedding's padding index is zero and gets no gradient") {
+    nn::Embedding embedding(4, 3, 1);
+    const Tensor y = embedding(Array({2, 3}, std::vector<int32_t>{0, 1, 2, 1, 1, 3}));
+    const std::vector<Array> v =
+        run({y, gradients(sum(square(y) + y), std::vector{embedding.weight.tensor()})[0]});
+    for (int64_t i = 0; i < 12; ++i) CHECK((v[1].at(i) == 0) == (i / 3 == 1));
+    for (const int64_t row : {1, 3, 4})
+      for (int64_t c = 0; c < 3; ++c) CHECK(v[0].at(row * 3 + c) == 0);
+    CHECK(embedding.describe() == "Embedding(4, 3, padding 1)");
+    check_error("the padding index 4 is none of the 4 rows", [] { nn::Embedding(4, 3, 4); });
   }
 
   TEST_CASE("mistakes are named") {
