@@ -185,6 +185,11 @@ bool Fit::end_epoch(int64_t epoch) {
 
 bool Fit::last_step() const { return options_.most_steps > 0 && trainer_.steps() >= options_.most_steps; }
 
+bool Fit::finished() const {
+  return loader_.position().epoch >= options_.epochs || last_step() ||
+         (options_.patience && stopping_.stop());
+}
+
 FitResult Fit::run() {
   const InterruptGuard guard;
   std::optional<std::vector<Array>> only;
@@ -194,8 +199,7 @@ FitResult Fit::run() {
     if (!options_.folder.empty() && reason != FitResult::Reason::early_stop) save(kLatestCheckpoint);
     return FitResult{reason, trainer_.steps(), stopping_.best()};
   };
-  while (loader_.position().epoch < options_.epochs && !last_step() &&
-         !(options_.patience && stopping_.stop())) {
+  while (!finished()) {
     if (interrupted()) return finish(FitResult::Reason::interrupted);
     const LoaderPosition position = loader_.position();
     const Batch& batch = loader_.next();

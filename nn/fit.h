@@ -70,6 +70,8 @@ class Fit {
   // Goes on where the checkpoint was written: position in the data, best value and all that Trainer::load
   // restores. Throws Error when the batch size or the order of the data is not the same.
   void resume(const std::string& path);
+  // Whether run() has no step to take.
+  bool finished() const;
   // Throws Error when the gradient is not finite for many steps in a row.
   FitResult run();
 

@@ -116,6 +116,9 @@ double ConfusionMatrix::accuracy() const {
 double ConfusionMatrix::precision(int c) const { return ratio(count(c, c), of_prediction(c), 0); }
 double ConfusionMatrix::recall(int c) const { return ratio(count(c, c), of_target(c), 0); }
 double ConfusionMatrix::f1(int c) const { return ratio(2 * count(c, c), of_prediction(c) + of_target(c), 0); }
+double ConfusionMatrix::iou(int c) const {
+  return ratio(count(c, c), of_prediction(c) + of_target(c) - count(c, c), 0);
+}
 
 double ConfusionMatrix::macro(double (ConfusionMatrix::*of)(int) const) const {
   double sum = 0;
@@ -127,6 +130,7 @@ double ConfusionMatrix::macro(double (ConfusionMatrix::*of)(int) const) const {
 double ConfusionMatrix::macro_precision() const { return macro(&ConfusionMatrix::precision); }
 double ConfusionMatrix::macro_recall() const { return macro(&ConfusionMatrix::recall); }
 double ConfusionMatrix::macro_f1() const { return macro(&ConfusionMatrix::f1); }
+double ConfusionMatrix::mean_iou() const { return macro(&ConfusionMatrix::iou); }
 
 TopK::TopK(int k) : k_(k) {
   if (k < 1) throw Error("top-k", cat("k ", k, " is less than 1"));

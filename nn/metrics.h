@@ -37,10 +37,14 @@ class ConfusionMatrix {
   double precision(int c) const;
   double recall(int c) const;
   double f1(int c) const;
+  // TP / (TP + FP + FN), the intersection of the target's and the prediction's items over their union
+  // (Jaccard index).
+  double iou(int c) const;
   // Plain means over the classes that occur as target or prediction.
   double macro_precision() const;
   double macro_recall() const;
   double macro_f1() const;
+  double mean_iou() const;  // of pixels' classes: the measure of semantic segmentation
 
  private:
   double macro(double (ConfusionMatrix::*of)(int) const) const;

@@ -29,6 +29,15 @@ struct Trainer::Built {
   uint64_t used = 0;  // when, for the choice of the one to drop
   explicit Built(Graph g)
       : graph(std::move(g)), program(graph.fetches, graph.updates, ProgramOptions::from_environment()) {}
+  // Columns that the step does not look at stay here.
+  std::vector<Feed> feeds(const std::vector<Array>& batch) const {
+    std::vector<Feed> feeds;
+    for (size_t i = 0; i < batch.size(); ++i)
+      if (std::ranges::any_of(program.plan().inputs,
+                              [&](const auto& wanted) { return wanted.tensor == graph.inputs[i]; }))
+        feeds.push_back({graph.inputs[i], &batch[i]});
+    return feeds;
+  }
 };
 
 struct Trainer::Pending {
@@ -102,6 +111,34 @@ Trainer::Kind Trainer::training_kind() const {
   return micro_ + 1 == options_.accumulate ? Kind::update : Kind::accumulate;
 }
 
+std::vector<Tensor> Trainer::gradients_of(const StepOutputs& out) const {
+  const std::vector<NamedVariable>& trained = optimizer_.trained();
+  std::vector<std::pair<Tensor, std::vector<size_t>>> parts{{out.loss, {}}};  // and the parameters of each
+  for (const auto& [pattern, loss] : out.part_losses) {
+    check_scalar(cat("the loss of ", pattern), loss);
+    parts.push_back({loss, {}});
+  }
+  for (size_t i = 0; i < trained.size(); ++i) {
+    size_t part = out.part_losses.size();
+    while (part > 0 && !name_matches(out.part_losses[part - 1].first, trained[i].name)) --part;
+    parts[part].second.push_back(i);
+  }
+  std::vector<Tensor> result(trained.size());
+  for (size_t part = 0; part < parts.size(); ++part) {
+    const auto& [loss, members] = parts[part];
+    if (members.empty() && part > 0)
+      throw Error("trainer", cat("the loss of \"", out.part_losses[part - 1].first, "\" has no parameter"),
+                  cat("names of parameters are such as \"", trained.front().name, "\""));
+    if (members.empty()) continue;
+    std::vector<Tensor> parameters;
+    for (const size_t i : members) parameters.push_back(trained[i].variable);
+    const std::vector<Tensor> dws = gradients(
+        options_.accumulate > 1 ? loss * (1.0f / static_cast<float>(options_.accumulate)) : loss, parameters);
+    for (size_t i = 0; i < members.size(); ++i) result[members[i]] = dws[i];
+  }
+  return result;
+}
+
 Trainer::Graph Trainer::build(Kind kind, std::span<const Tensor> inputs) {
   Graph graph;
   graph.inputs.assign(inputs.begin(), inputs.end());
@@ -125,11 +162,7 @@ Trainer::Graph Trainer::build(Kind kind, std::span<const Tensor> inputs) {
   }
 
   graph.updates = take_updates();
-  std::vector<Tensor> parameters;
-  for (const auto& [name, variable] : optimizer_.trained()) parameters.push_back(variable);
-  const bool accumulates = options_.accumulate > 1;
-  const Tensor loss = accumulates ? out.loss * (1.0f / static_cast<float>(options_.accumulate)) : out.loss;
-  const std::vector<Tensor> of_parameters = gradients(loss, parameters);
+  const std::vector<Tensor> of_parameters = gradients_of(out);
   {
     const PhaseGuard phase(Phase::optimizer);
     const ScopeGuard scope("optimizer", true);
@@ -234,8 +267,7 @@ void Trainer::step(const std::vector<Array>& batch) {
   pending->lr = lr();
   const Graph& graph = pending->built->graph;
   const Array rate = Array::scalar(static_cast<float>(pending->lr));
-  std::vector<Feed> feeds;
-  for (size_t i = 0; i < batch.size(); ++i) feeds.push_back({graph.inputs[i], &batch[i]});
+  std::vector<Feed> feeds = pending->built->feeds(batch);
   if (graph.lr.defined()) feeds.push_back({graph.lr, &rate});
   pending->serial = pending->built->program.submit(feeds);
   submitted_[1] = std::exchange(submitted_[0], std::move(pending));
@@ -271,9 +303,7 @@ std::shared_ptr<Trainer::Pending> Trainer::submit_evaluation(const std::vector<A
   auto pending = std::make_shared<Pending>();
   pending->built = program(Kind::evaluate, batch);
   pending->step = step_;
-  std::vector<Feed> feeds;
-  for (size_t i = 0; i < batch.size(); ++i) feeds.push_back({pending->built->graph.inputs[i], &batch[i]});
-  pending->serial = pending->built->program.submit(feeds);
+  pending->serial = pending->built->program.submit(pending->built->feeds(batch));
   return pending;
 }
 

@@ -27,11 +27,16 @@ using Loss = std::function<Tensor(const Tensor& output, const Tensor& target)>;
 
 // What a model makes of one batch.
 struct StepOutputs {
-  Tensor loss = {};                                          // f32 []
+  Tensor loss = {};                                          // f32 [], of all parameters
   Tensor output = {};                                        // what evaluation hands out; may be undefined
   std::vector<std::pair<std::string, Tensor>> metrics = {};  // f32 [], means over the batch
+  // Where parts of the model play against each other: a loss, f32 [], for the parameters whose names match a
+  // pattern, "generator.*", and for them alone; the others are left to `loss`. All are updated at once, from
+  // the same values. Where patterns overlap, the last one counts; one that matches nothing that is trained
+  // throws Error.
+  std::vector<std::pair<std::string, Tensor>> part_losses = {};
 };
-// The batch has one tensor a column of the data.
+// The batch has one tensor a column of the data; those that it does not use are not uploaded.
 using StepFunction = std::function<StepOutputs(std::span<const Tensor> batch)>;
 
 // The part of the targets, other than `ignore_index`, that is the largest of the logits. logits [..., c],
@@ -110,6 +115,7 @@ class Trainer {
   enum class Kind : uint8_t { accumulate, update, evaluate, predict };
   struct Graph;
   struct Built;
+  std::vector<Tensor> gradients_of(const StepOutputs& out) const;
   Graph build(Kind kind, std::span<const Tensor> inputs);
   Graph build_graph(Kind kind, const std::vector<Array>& batch, std::optional<int64_t> rows = {});
   Plan planned(Kind kind, const std::vector<Array>& batch, std::optional<int64_t> rows = {});

@@ -40,8 +40,14 @@ TEST_SUITE("metrics") {
     CHECK(matrix.macro_precision() == doctest::Approx((2.0 / 3 + 0 + 2.0 / 3) / 3));
     CHECK(matrix.macro_recall() == doctest::Approx((1 + 0 + 2.0 / 3) / 3));
     CHECK(matrix.macro_f1() == doctest::Approx((0.8 + 0 + 2.0 / 3) / 3));
+    // Class 0: 2 of 3 items in the union; class 1: 0 of 2; class 2: 2 of 4.
+    CHECK(matrix.iou(0) == doctest::Approx(2.0 / 3));
+    CHECK(matrix.iou(1) == 0);
+    CHECK(matrix.iou(2) == doctest::Approx(0.5));
+    CHECK(matrix.mean_iou() == doctest::Approx((2.0 / 3 + 0 + 0.5) / 3));
     matrix.clear();
     CHECK(matrix.total() == 0);
+    CHECK(std::isnan(matrix.mean_iou()));
   }
 
   TEST_CASE("confusion matrix from scores; classes that never occur are left out of macro means") {
@@ -50,6 +56,8 @@ TEST_SUITE("metrics") {
     CHECK(matrix.count(1, 1) == 1);
     CHECK(matrix.count(1, 0) == 1);
     CHECK(matrix.macro_recall() == doctest::Approx(0.25));
+    CHECK(matrix.mean_iou() == doctest::Approx(0.25));  // 1 of 2, 0 of 1, and classes 2 and 3 left out
+    CHECK(matrix.iou(3) == 0);
     matrix.add(Array({1, 4}, {1, 0, 0, 0}), Array({1}, {0}).to(DType::u8));
     CHECK(matrix.total() == 3);
     CHECK_THROWS_WITH_AS(matrix.add(Array({1, 4}, {1, 0, 0, 0}), labels({4})),

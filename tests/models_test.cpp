@@ -380,6 +380,17 @@ TEST_CASE("a variational autoencoder learns; it samples in training, and evaluat
   CHECK(same_bytes(trainer.predict(x), trainer.predict(x)));
   const Tensor a = vae.outputs(x).logits, b = vae.outputs(x).logits;
   CHECK_FALSE(same_bytes(a.eval(), b.eval()));
+
+  // 0.5 (exp(logvar) + mu^2 - 1 - logvar), summed over an item's numbers: 0 where both are 0.
+  const nn::VaeOutputs two{
+      .logits = {}, .mu = Tensor(Array({2, 2}, {1, 0, 0, 2})), .logvar = Tensor(Array({2, 2}, {0, 1, 0, 0}))};
+  CHECK(nn::latent_divergence(two).item() == doctest::Approx((0.5 + (std::exp(1.0) - 2) / 2 + 2) / 2));
+  // Noise that is given counts in evaluation, too, and none is as good as zeros.
+  vae.eval();
+  const Array noise({8, 2}, std::vector<float>(16, 1.5f)), none({8, 2}, DType::f32);
+  const Array still = vae.outputs(x).logits.eval();
+  CHECK(same_bytes(vae.outputs(x, none).logits.eval(), still));
+  CHECK_FALSE(same_bytes(vae.outputs(x, noise).logits.eval(), still));
 }
 
 TEST_CASE("generator and discriminator train in turn, each its own parameters") {
@@ -416,6 +427,79 @@ TEST_CASE("generator and discriminator train in turn, each its own parameters") 
   for (int i = 0; i < 20; ++i) artist.step({z});
   CHECK(artist.metrics().loss < 0.5 * unconvincing);
   CHECK(same_bytes(discriminator.main->named_parameters()[0].variable.value(), judged));
+}
+
+TEST_CASE("one trainer trains generator and discriminator as two would, each by its own loss") {
+  struct Gan : nn::Module {
+    nn::Child<nn::DcganGenerator> generator;
+    nn::Child<nn::DcganDiscriminator> discriminator;
+    Gan() {
+      nn::manual_seed(5);
+      const nn::DcganOptions options{.image = 16, .channels = 1, .latent = 3, .width = 4};
+      generator = child("generator", nn::DcganGenerator(options));
+      discriminator = child("discriminator", nn::DcganDiscriminator(options));
+    }
+    Tensor forward(const Tensor& z) override { return generator(z); }
+  } whole, first, second;
+  const nn::BceWithLogits bce;
+  const auto losses = [&](Gan& gan, std::span<const Tensor> batch) {
+    const Tensor real = gan.discriminator(batch[0]), fake = gan.discriminator(gan.generator(batch[1]));
+    return std::pair{bce(real, ones(real.shape())) + bce(fake, zeros(fake.shape())),
+                     bce(fake, ones(fake.shape()))};
+  };
+  const nn::Sgd sgd({.lr = 0.5f});
+  std::string pattern = "generator.*";
+  const auto step = [&](std::span<const Tensor> batch) {
+    const auto [judging, convincing] = losses(whole, batch);
+    return nn::StepOutputs{.loss = judging, .part_losses = {{pattern, convincing}}};
+  };
+  const Array images = values("x", {8, 1, 16, 16}), z = values("z", {8, 3});
+  nn::Trainer trainer(whole, step, sgd);
+  trainer.step({images, z});
+
+  first.generator->freeze();
+  nn::Trainer judge(
+      first,
+      [&](std::span<const Tensor> batch) {
+        first.generator->freeze(false);  // its batch norm trains, its values stay
+        const nn::StepOutputs out{.loss = losses(first, batch).first};
+        first.generator->freeze();
+        return out;
+      },
+      sgd);
+  judge.step({images, z});
+  second.discriminator->freeze();
+  nn::Trainer artist(
+      second,
+      [&](std::span<const Tensor> batch) {
+        second.discriminator->freeze(false);
+        const nn::StepOutputs out{.loss = losses(second, batch).second};
+        second.discriminator->freeze();
+        return out;
+      },
+      sgd);
+  artist.step({images, z});
+
+  const auto difference = [](const nn::Module& a, const nn::Module& b) {
+    double most = 0;
+    const auto x = a.named_parameters(), y = b.named_parameters();
+    for (size_t i = 0; i < x.size(); ++i) {
+      const Array left = x[i].variable.value(), right = y[i].variable.value();
+      for (int64_t k = 0; k < left.numel(); ++k) most = std::max(most, std::abs(left.at(k) - right.at(k)));
+    }
+    return most;
+  };
+  const Gan before;
+  CHECK(difference(*before.generator, *whole.generator) > 1e-3);
+  CHECK(difference(*before.discriminator, *whole.discriminator) > 1e-3);
+  // The order of sums differs: what is fused does.
+  CHECK(difference(*first.discriminator, *whole.discriminator) < 1e-5);
+  CHECK(difference(*second.generator, *whole.generator) < 1e-5);
+
+  pattern = "painter.*";
+  nn::Trainer wrong(whole, step, sgd);
+  CHECK_THROWS_WITH_AS(wrong.step({images, z}),
+                       doctest::Contains("the loss of \"painter.*\" has no parameter"), Error);
 }
 
 TEST_CASE("a backbone is loaded, frozen, and stays as it is while a new head is trained") {

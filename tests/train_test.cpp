@@ -91,6 +91,17 @@ TEST_SUITE("train") {
     CHECK(trainer.program_count() == 2);
   }
 
+  TEST_CASE("a column that the step does not use is not asked for") {
+    nn::Linear model(2, 1);
+    nn::Trainer trainer(
+        model, [&](std::span<const Tensor> batch) { return nn::StepOutputs{.loss = mean(model(batch[1]))}; },
+        nn::Sgd());
+    const std::vector<Array> batch{Array({4}, DType::i32), Array({4, 2}, DType::f32)};
+    trainer.step(batch);
+    // x is 0, so the loss is the bias, whose gradient is 1.
+    CHECK(trainer.evaluate(batch).metrics.loss == doctest::Approx(trainer.metrics().loss - 0.01));
+  }
+
   TEST_CASE("metrics belong to their step") {
     nn::manual_seed(0);
     nn::Sequential model = xor_model();

@@ -1,18 +1,20 @@
 // DCGAN (Radford et al. 2015): a generator of images and a discriminator, with the names and the initial
 // values of PyTorch's example: N(0, 0.02) for convolutions, N(1, 0.02) for the weights of batch norm.
 //
-// Each has a Trainer of its own, and they step in turn, the discriminator's on {images, z}, the generator's
-// on {z}:
+// Both are parts of one model, and one Trainer trains each by its own loss, in one program:
 //
-//   const nn::BceWithLogits bce;
-//   nn::Trainer judge(discriminator, [&](std::span<const Tensor> batch) {
-//     const Tensor real = discriminator(batch[0]);
-//     const Tensor fake = discriminator(stop_gradient(generator(batch[1])));
-//     return nn::StepOutputs{.loss = bce(real, ones(real.shape())) + bce(fake, zeros(fake.shape()))};
-//   }, nn::Adam({.lr = 2e-4f, .beta1 = 0.5f}));
-//   nn::Trainer artist(generator, [&](std::span<const Tensor> batch) {
-//     const Tensor fake = discriminator(generator(batch[0]));
-//     return nn::StepOutputs{.loss = bce(fake, ones(fake.shape()))};
+//   struct Gan : nn::Module {
+//     nn::Child<nn::DcganGenerator> generator = child("generator", nn::DcganGenerator());
+//     nn::Child<nn::DcganDiscriminator> discriminator = child("discriminator", nn::DcganDiscriminator());
+//     Tensor forward(const Tensor& z) override { return generator(z); }
+//   } gan;
+//   nn::Trainer trainer(gan, [&](std::span<const Tensor> batch) {
+//     const nn::BceWithLogits bce;
+//     const Tensor real = gan.discriminator(batch[0]);
+//     const Tensor fake = gan.discriminator(gan.generator(normal({batch[0].dim(0), 100})));
+//     return nn::StepOutputs{
+//         .loss = bce(real, ones(real.shape())) + bce(fake, zeros(fake.shape())),
+//         .part_losses = {{"generator.*", bce(fake, ones(fake.shape()))}}};
 //   }, nn::Adam({.lr = 2e-4f, .beta1 = 0.5f}));
 #pragma once
 

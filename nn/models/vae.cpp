@@ -29,16 +29,20 @@ VaeOutputs Vae::outputs(const Tensor& x, const Tensor& noise) {
   const Tensor encoded = features(x);
   VaeOutputs out{.logits = {}, .mu = mu(encoded), .logvar = logvar(encoded)};
   Tensor z = out.mu;
-  if (training()) z = z + exp(out.logvar * 0.5f) * (noise.defined() ? noise : normal(z.shape()));
+  if (training() || noise.defined())
+    z = z + exp(out.logvar * 0.5f) * (noise.defined() ? noise : normal(z.shape()));
   out.logits = decode(z);
   return out;
 }
 
+Tensor latent_divergence(const VaeOutputs& outputs) {
+  return sum(exp(outputs.logvar) + square(outputs.mu) - 1.0f - outputs.logvar) *
+         (0.5f / static_cast<float>(outputs.mu.dim(0)));
+}
+
 Tensor elbo_loss(const VaeOutputs& outputs, const Tensor& x, float beta) {
   const Tensor reconstruction = BceWithLogits{.reduction = Reduction::sum}(outputs.logits, x);
-  const Tensor divergence =
-      sum(exp(outputs.logvar) + square(outputs.mu) - 1.0f - outputs.logvar) * (0.5f * beta);
-  return (reconstruction + divergence) * (1 / static_cast<float>(x.dim(0)));
+  return reconstruction * (1 / static_cast<float>(x.dim(0))) + beta * latent_divergence(outputs);
 }
 
 }  // namespace stithy::nn

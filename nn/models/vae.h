@@ -26,8 +26,8 @@ class Vae : public Module {
   Tensor forward(const Tensor& x) override { return sigmoid(outputs(x).logits); }
   std::string describe() const override { return "Vae"; }
 
-  // In training mode the latent variable is a sample, mu + exp(logvar / 2) times standard normal noise, or
-  // `noise` [n, latent] where it is given; in evaluation it is mu.
+  // The latent variable is a sample, mu + exp(logvar / 2) times `noise` [n, latent]. Where none is given it
+  // is drawn, standard normal, in training, and zero in evaluation.
   VaeOutputs outputs(const Tensor& x, const Tensor& noise = {});
   // The encoder's output, from which mu and logvar come: [n, 2 width (image / 4)^2].
   Tensor features(const Tensor& x) { return encoder(x); }
@@ -39,9 +39,11 @@ class Vae : public Module {
   Child<Sequential> decoder;
 };
 
+// KL(N(mu, exp(logvar)) || N(0, 1)), in nats, a mean over the batch. f32 [].
+Tensor latent_divergence(const VaeOutputs& outputs);
+
 // The negative evidence lower bound, a mean over the batch: the binary cross entropy of the reconstruction,
-// summed over the image, and `beta` times KL(N(mu, exp(logvar)) || N(0, 1)) (beta: Higgins et al. 2017). f32
-// [].
+// summed over the image, and `beta` times latent_divergence() (beta: Higgins et al. 2017). f32 [].
 //
 //   nn::Trainer trainer(vae, [&](std::span<const Tensor> batch) {
 //     return nn::StepOutputs{.loss = nn::elbo_loss(vae.outputs(batch[0]), batch[0])};

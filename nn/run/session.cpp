@@ -23,6 +23,13 @@ struct Stopped {};
 constexpr int64_t kMostLogged = 2000;  // lines of steps in metrics.jsonl
 constexpr size_t kPictures = 24;
 
+void check_file_name(const char* where, const std::string& name) {
+  constexpr const char* kLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
+  if (name.empty() || name.find_first_not_of(kLetters) != std::string::npos)
+    throw Error(where, cat("'", name, "' is no name for a file"),
+                "names are made of letters, digits, '_' and '-'");
+}
+
 // Options that say where and how a run is done, not what is trained.
 bool is_of_the_invocation(const std::string& option) {
   return option == "resume" || option == "out" || option == "device" || option == "summary";
@@ -104,7 +111,8 @@ bool Session::start(int argc, const char* const* argv) {
   std::vector<const char*> pointers;
   for (const std::string& word : words) pointers.push_back(word.c_str());
   if (!arguments_.parse(static_cast<int>(pointers.size()), pointers.data())) return false;
-  if (!options_.resume.empty()) options_.out = options_.resume;
+  resumes_ = !options_.resume.empty();
+  if (resumes_) options_.out = options_.resume;
   if (options_.device != "auto" && !options_.device.empty()) set_default_device(options_.device);
   std::printf("%s\n", device_line().c_str());
   std::fflush(stdout);
@@ -129,7 +137,7 @@ int Session::run(int argc, const char* const* argv, const std::function<void()>&
   }
 }
 
-void Session::describe(Trainer& trainer, DataLoader& train) {
+void Session::describe(Trainer& trainer, DataLoader& train, const std::string& stage) {
   const LoaderPosition position = train.position();
   const std::vector<Array> batch = train.next().columns;
   train.seek(position);
@@ -139,27 +147,34 @@ void Session::describe(Trainer& trainer, DataLoader& train) {
   const Plan& plan = trainer.plan(batch);
   const double ms =
       std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
-  const int width = static_cast<int>(std::max<size_t>(name_.size(), 5));
+  const std::string label = stage.empty() ? name_ : cat(name_, "/", stage);
+  const int width = static_cast<int>(std::max<size_t>(label.size(), 5));
   std::printf("%-*s  %-12s  %-16s  %-21s  program: %zu kernels, 1 submit\n", width, "model", "params",
               "activations/step", "peak memory (planned)", plan.dispatches.size());
   const size_t untuned = untuned_choices();
-  std::printf("%-*s  %-12s  %-16s  %-21s  recorded in %.0f ms%s\n", width, name_.c_str(),
+  std::printf("%-*s  %-12s  %-16s  %-21s  recorded in %.0f ms%s\n", width, label.c_str(),
               format_count(summary.parameters).c_str(), format_bytes(plan.arena_bytes).c_str(),
               format_bytes(plan.peak_bytes()).c_str(), ms,
               untuned ? cat("; ", untuned, " choices not tuned (stithy tune -- PROGRAM)").c_str() : "");
   std::fflush(stdout);
 
-  ReportTable table{
-      .title = "Layers", .header = {"name", "layer", "output", "parameters", "FLOPs", "memory"}, .rows = {}};
+  ReportTable table{.title = stage.empty() ? "Layers" : cat("Layers, ", stage),
+                    .header = {"name", "layer", "output", "parameters", "FLOPs", "memory"},
+                    .rows = {}};
   for (const LayerSummary& layer : summary.layers)
     table.rows.push_back({layer.name, layer.layer, cat(layer.output), format_count(layer.parameters),
                           format_flops(layer.flops), format_bytes(layer.output_bytes)});
-  report_.tables.push_back(std::move(table));
+  // Stages often share their model.
+  if (std::ranges::none_of(report_.tables, [&](const ReportTable& t) { return t.rows == table.rows; }))
+    report_.tables.push_back(std::move(table));
 }
 
-void Session::open_folder(const std::string& path, const Trainer& trainer) {
-  if (!options_.resume.empty()) {
-    folder_ = RunFolder::resume(path, trainer.steps());
+// Where a run is resumed, what it had logged after so many steps goes.
+void Session::open_folder(int64_t steps) {
+  const bool first = !folder_;
+  if (!first && !resumes_) return;
+  if (resumes_) {
+    folder_ = RunFolder::resume(options_.out, steps);
     for (const MetricsRow& row : folder_->metrics())
       for (const auto& [name, value] : row.values)
         if (name == "seconds") seconds_before_ = value;
@@ -167,12 +182,17 @@ void Session::open_folder(const std::string& path, const Trainer& trainer) {
     Config config;
     for (auto& option : arguments_.values())
       if (!is_of_the_invocation(option.first)) config.push_back(std::move(option));
-    folder_ = RunFolder::create(path, config);
+    folder_ = RunFolder::create(options_.out, config);
   }
+  if (!first) return;
   for (const ReportFigure& figure : report_.figures)
     write_file_atomically(*folder_ / (figure.name + ".png"), figure.png);
-  std::printf("run folder  %s\n", path.c_str());
+  std::printf("run folder  %s\n", options_.out.c_str());
   std::fflush(stdout);
+}
+
+std::string Session::metric(const std::string& name) const {
+  return stages_.back().empty() ? name : cat(stages_.back(), "/", name);
 }
 
 void Session::report_step(const StepReport& report, int64_t batches, int64_t log_every) {
@@ -184,39 +204,46 @@ void Session::report_step(const StepReport& report, int64_t batches, int64_t log
   const bool by_steps = options_.steps > 0;
   progress_->step(by_steps ? 0 : report.epoch, by_steps ? m.step + 1 : report.batch + 1, std::move(values));
   if (!folder_ || (by_steps ? m.step : report.epoch * batches + report.batch) % log_every != 0) return;
-  stithy::Metrics row{{"epoch", static_cast<double>(report.epoch)}, {"train_loss", m.loss}};
-  for (const auto& [name, value] : m.values) row.emplace_back("train_" + name, value);
-  row.emplace_back("grad_norm", m.grad_norm);
-  row.emplace_back("lr", m.lr);
-  folder_->log(m.step + 1, row);
+  stithy::Metrics row{{"epoch", static_cast<double>(report.epoch)}, {metric("train_loss"), m.loss}};
+  for (const auto& [name, value] : m.values) row.emplace_back(metric("train_" + name), value);
+  row.emplace_back(metric("grad_norm"), m.grad_norm);
+  row.emplace_back(metric("lr"), m.lr);
+  folder_->log(steps_ + m.step + 1, row);
 }
 
 void Session::report_epoch(const EpochReport& report) {
   std::string line;
   stithy::Metrics row{{"epoch", static_cast<double>(report.epoch)}, {"seconds", seconds()}};
   for (const auto& [name, value] : report.validation) {
-    row.emplace_back("validation_" + name, value);
+    row.emplace_back(metric("validation_" + name), value);
     line += cat("  ", name, " ", format_number(value, 4));
   }
-  if (folder_) folder_->log(report.steps, row);
+  if (folder_) folder_->log(steps_ + report.steps, row);
   if (!line.empty())
     progress_->print(cat(options_.steps > 0 ? cat("step ", report.steps) : cat("epoch ", report.epoch + 1),
                          "  validation", line, report.best ? "  best" : ""));
 }
 
-int64_t Session::total_steps(const DataLoader& train, int64_t accumulate) const {
-  return options_.steps > 0 ? options_.steps : train.batches_per_epoch() * options_.epochs / accumulate;
+int64_t Session::part(int64_t whole, double share) const {
+  return std::max<int64_t>(1, std::llround(static_cast<double>(whole) * share));
 }
 
-FitResult Session::fit(Trainer& trainer, DataLoader& train, FitOptions options) {
+int64_t Session::total_steps(const DataLoader& train, int64_t accumulate, double share) const {
+  return options_.steps > 0 ? part(options_.steps, share)
+                            : train.batches_per_epoch() * part(options_.epochs, share) / accumulate;
+}
+
+FitResult Session::fit(Trainer& trainer, DataLoader& train, FitOptions options, const Stage& stage) {
+  if (!stage.name.empty()) check_file_name("stage", stage.name);
+  stages_.push_back(stage.name);
   options.metadata["seed"] = cat(options_.seed);
   options.fast_dev_run = options_.fast_dev_run;
   options.overfit_batch = options_.overfit_batch;
   const bool by_steps = options_.steps > 0;
-  options.epochs = by_steps ? std::numeric_limits<int64_t>::max() : options_.epochs;
-  options.most_steps = options_.steps;
+  options.epochs = by_steps ? std::numeric_limits<int64_t>::max() : part(options_.epochs, stage.share);
+  options.most_steps = by_steps ? part(options_.steps, stage.share) : 0;
   const int64_t batches = train.batches_per_epoch();
-  const int64_t log_every = std::max<int64_t>(1, total_steps(train) / kMostLogged);
+  const int64_t log_every = std::max<int64_t>(1, total_steps(train, 1, stage.share) / kMostLogged);
   options.on_step = [&, then = std::move(options.on_step)](const StepReport& report) {
     report_step(report, batches, log_every);
     if (then) then(report);
@@ -225,16 +252,26 @@ FitResult Session::fit(Trainer& trainer, DataLoader& train, FitOptions options) 
     report_epoch(report);
     if (then) then(report);
   };
-  if (options_.out != "none") options.folder = options_.out.empty() ? free_folder(name_) : options_.out;
+  if (options_.out.empty()) options_.out = free_folder(name_);
+  if (options_.out != "none")
+    options.folder = stage.name.empty() ? options_.out : cat(options_.out, "/", stage.name);
+  train.seek({});  // another stage may have used it
   Fit fit(trainer, train, options);
-  if (!options_.resume.empty()) fit.resume(options_.resume + "/" + kLatestCheckpoint);
-  describe(trainer, train);
-  if (!options.folder.empty()) open_folder(options.folder, trainer);
-  progress_.emplace(Progress::Options{.epochs = by_steps ? 0 : options_.epochs,
-                                      .steps_per_epoch = by_steps ? options_.steps : batches,
+  const std::string checkpoint = cat(options.folder, "/", kLatestCheckpoint);
+  if (resumes_ && (stages_.size() == 1 || std::filesystem::exists(checkpoint))) fit.resume(checkpoint);
+  const bool complete = fit.finished();
+  describe(trainer, train, stage.name);
+  if (!options.folder.empty()) {
+    open_folder(complete ? std::numeric_limits<int64_t>::max() : steps_ + trainer.steps());
+    std::filesystem::create_directories(options.folder);
+  }
+  // What comes after steps that are taken now begins anew.
+  resumes_ = resumes_ && complete;
+  progress_.emplace(Progress::Options{.epochs = by_steps ? 0 : options.epochs,
+                                      .steps_per_epoch = by_steps ? options.most_steps : batches,
                                       .items_per_step = static_cast<double>(options_.batch)});
   const FitResult result = fit.run();
-  steps_ = result.steps;
+  steps_ += result.steps;
   progress_.reset();
   if (result.reason == FitResult::Reason::interrupted) throw Stopped{};
   if (result.reason == FitResult::Reason::early_stop) print("stopped early: no improvement");
@@ -292,10 +329,7 @@ void Session::figure(const std::string& name, std::span<const Array> frames, dou
 }
 
 void Session::add_figure(ReportFigure figure) {
-  constexpr const char* kNameLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
-  if (figure.name.empty() || figure.name.find_first_not_of(kNameLetters) != std::string::npos)
-    throw Error("figure", cat("'", figure.name, "' is no name for a file"),
-                "names are made of letters, digits, '_' and '-'");
+  check_file_name("figure", figure.name);
   if (folder_) write_file_atomically(*folder_ / (figure.name + ".png"), figure.png);
   std::vector<ReportFigure>& all = report_.figures;
   const auto same =
@@ -317,17 +351,21 @@ void Session::finish(const stithy::Metrics& result) {
     for (const MetricsRow& row : rows)
       for (const auto& [name, value] : row.values) names.insert(name);
     // One chart a metric, training and validation together.
-    const std::string train = "train_", validation = "validation_";
     std::vector<Chart> charts;
-    for (const std::string& name : names) {
-      if (!name.starts_with(train)) continue;
-      const std::string metric = name.substr(train.size());
-      std::vector<std::pair<std::string, std::string>> lines{{name, "training"}};
-      if (names.contains(validation + metric)) lines.emplace_back(validation + metric, "validation");
-      charts.push_back(metrics_chart(rows, metric, lines));
+    for (const std::string& stage : stages_) {
+      const std::string before = stage.empty() ? "" : stage + "/", after = stage.empty() ? "" : ", " + stage;
+      const std::string train = before + "train_", validation = before + "validation_";
+      for (const std::string& name : names) {
+        if (!name.starts_with(train)) continue;
+        const std::string metric = name.substr(train.size());
+        std::vector<std::pair<std::string, std::string>> lines{{name, "training"}};
+        if (names.contains(validation + metric)) lines.emplace_back(validation + metric, "validation");
+        charts.push_back(metrics_chart(rows, metric + after, lines));
+      }
+      for (const char* name : {"grad_norm", "lr"})
+        if (names.contains(before + name))
+          charts.push_back(metrics_chart(rows, name + after, {{before + name, name}}));
     }
-    for (const char* name : {"grad_norm", "lr"})
-      if (names.contains(name)) charts.push_back(metrics_chart(rows, name, {{name, name}}));
     report_.charts.insert(report_.charts.begin(), charts.begin(), charts.end());
     for (const auto& [name, value] : all) report_.result.emplace_back(name, format_number(value, 4));
     report_.config = arguments_.values();

@@ -26,6 +26,13 @@
 
 namespace stithy::nn {
 
+// One of several trainings of a run, which come one after another. Its checkpoints stand in a folder of its
+// name, and its metrics and charts have the name before theirs.
+struct Stage {
+  std::string name = {};  // of letters, digits, '_' and '-'; empty where there is but one
+  double share = 1;       // of the run's epochs or steps
+};
+
 class Session {
  public:
   // `defaults` are this sample's; --out is by default the first free folder runs/NAME-1, runs/NAME-2 ..., and
@@ -42,11 +49,12 @@ class Session {
   int run(int argc, const char* const* argv, const std::function<void()>& body);
 
   // The updates that fit() will take, each of `accumulate` batches: what a schedule is made for.
-  int64_t total_steps(const DataLoader& train, int64_t accumulate = 1) const;
+  int64_t total_steps(const DataLoader& train, int64_t accumulate = 1, double share = 1) const;
   // Trains as the options say (epochs or steps, resume, fast dev run, overfitting one batch), shows how it
   // goes, and writes metrics and checkpoints into the run folder. After Ctrl-C or SIGTERM it does not return
-  // to the body: run() ends.
-  FitResult fit(Trainer& trainer, DataLoader& train, FitOptions options = {});
+  // to the body: run() ends. `train` begins with its first epoch. A resumed run passes over the stages that
+  // were complete, whose trainers get what they had learnt.
+  FitResult fit(Trainer& trainer, DataLoader& train, FitOptions options = {}, const Stage& stage = {});
 
   // What finish() writes; a sample adds its own tables, pictures and text.
   Report& report() { return report_; }
@@ -71,8 +79,10 @@ class Session {
 
  private:
   bool start(int argc, const char* const* argv);
-  void describe(Trainer& trainer, DataLoader& train);
-  void open_folder(const std::string& path, const Trainer& trainer);
+  int64_t part(int64_t whole, double share) const;
+  void describe(Trainer& trainer, DataLoader& train, const std::string& stage);
+  void open_folder(int64_t steps);
+  std::string metric(const std::string& name) const;
   void report_step(const StepReport& report, int64_t batches, int64_t log_every);
   void add_figure(ReportFigure figure);
   void report_epoch(const EpochReport& report);
@@ -84,8 +94,10 @@ class Session {
   std::optional<RunFolder> folder_;
   std::optional<Progress> progress_;
   Report report_;
-  int64_t steps_ = 0;
-  double seconds_before_ = 0;  // of the run that was resumed
+  std::vector<std::string> stages_;  // begun so far; the last one's metrics have its name before theirs
+  int64_t steps_ = 0;                // of the stages that are complete
+  bool resumes_ = false;             // the next stage has a checkpoint to go on from
+  double seconds_before_ = 0;        // of the run that was resumed
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
