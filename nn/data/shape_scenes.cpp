@@ -90,8 +90,8 @@ Texture draw_texture(Philox& random, double size, const Texture* unlike) {
 
 }  // namespace
 
-ShapeScenes::ShapeScenes(int64_t count, const ShapeScenesOptions& options)
-    : count_(count), options_(options) {
+ShapeScenes::ShapeScenes(int64_t count, ShapeScenesOptions options)
+    : count_(count), options_(std::move(options)) {
   ShapeScenesOptions& o = options_;
   if (o.kinds.empty()) {
     o.kinds.resize(kShapeNames.size());

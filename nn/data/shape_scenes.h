@@ -32,7 +32,7 @@ struct ShapeScenesOptions {
 class ShapeScenes : public Dataset {
  public:
   // Throws Error for options out of range.
-  ShapeScenes(int64_t count, const ShapeScenesOptions& options = {});
+  ShapeScenes(int64_t count, ShapeScenesOptions options = {});
   int64_t size() const override { return count_; }
   const std::vector<Column>& columns() const override { return columns_; }
   void fetch(int64_t index, std::span<const std::span<std::byte>> out) const override;
