@@ -18,5 +18,7 @@
 #include "nn/pool.h"
 #include "nn/schedule.h"
 #include "nn/summary.h"
+#include "nn/text/sequences.h"
+#include "nn/text/tokenizer.h"
 #include "nn/trainer.h"
 #include "nn/upsample.h"
