@@ -20,5 +20,7 @@
 #include "nn/recurrent.h"
 #include "nn/schedule.h"
 #include "nn/summary.h"
+#include "nn/text/sequences.h"
+#include "nn/text/tokenizer.h"
 #include "nn/trainer.h"
 #include "nn/upsample.h"

@@ -24,6 +24,11 @@ class Subset : public Dataset {
   }
   int64_t size() const override { return static_cast<int64_t>(indices_.size()); }
   const std::vector<Column>& columns() const override { return dataset_->columns(); }
+  std::vector<Column> batch_columns(std::span<const int64_t> indices) const override {
+    std::vector<int64_t> inner;
+    for (const int64_t index : indices) inner.push_back(indices_.at(static_cast<size_t>(index)));
+    return dataset_->batch_columns(inner);
+  }
   void fetch(int64_t index, std::span<const std::span<std::byte>> out) const override {
     dataset_->fetch(indices_.at(static_cast<size_t>(index)), out);
   }
@@ -98,8 +103,12 @@ std::vector<DatasetPtr> split(const DatasetPtr& dataset, std::span<const double>
 }
 
 std::vector<Array> batch_arrays(const Dataset& dataset, int64_t count) {
+  return batch_arrays(dataset.columns(), count);
+}
+
+std::vector<Array> batch_arrays(std::span<const Column> columns, int64_t count) {
   std::vector<Array> batch;
-  for (const Column& column : dataset.columns()) {
+  for (const Column& column : columns) {
     Shape shape = column.shape;
     shape.insert(0, count);
     batch.emplace_back(shape, column.dtype);

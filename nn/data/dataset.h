@@ -27,8 +27,15 @@ class Dataset {
   virtual ~Dataset() = default;
   virtual int64_t size() const = 0;
   virtual const std::vector<Column>& columns() const = 0;
-  // Writes item `index`: out[c] has the bytes of one item of columns()[c]. Several threads may call it at
-  // once; equal indices give equal bytes.
+  // Those of a batch of the items at `indices`, where their shapes depend on the items: of sequences of
+  // different lengths, the length that all are padded to. The rank, the type and the name are those of
+  // columns().
+  virtual std::vector<Column> batch_columns(std::span<const int64_t> indices) const {
+    (void)indices;
+    return columns();
+  }
+  // Writes item `index`: out[c] has the bytes of one item of columns()[c], or of batch_columns()[c].
+  // Several threads may call it at once; equal indices give equal bytes.
   virtual void fetch(int64_t index, std::span<const std::span<std::byte>> out) const = 0;
   // The same for a dataset that changes its items at random (transforms.h): equal indices and equal streams
   // give equal bytes. DataLoader calls this one, with a stream for each item and epoch.
@@ -76,6 +83,7 @@ std::vector<DatasetPtr> split(const DatasetPtr& dataset, std::span<const double>
 
 // Zeroed arrays for `count` items, one array a column, with the item's shape after the count.
 std::vector<Array> batch_arrays(const Dataset& dataset, int64_t count);
+std::vector<Array> batch_arrays(std::span<const Column> columns, int64_t count);
 // Writes the items at `indices` into the first rows of `batch`, which batch_arrays made: by fetch(), or by
 // fetch_random() with the stream that `stream(index)` gives.
 void fetch_rows(const Dataset& dataset, std::span<const int64_t> indices, std::span<Array> batch,

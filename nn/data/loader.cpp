@@ -4,7 +4,6 @@
 #include <condition_variable>
 #include <deque>
 #include <mutex>
-#include <numeric>
 #include <thread>
 
 #include "engine/core/error.h"
@@ -96,7 +95,6 @@ struct DataLoader::Workers {
 DataLoader::DataLoader(DatasetPtr dataset, LoaderOptions options)
     : dataset_(std::move(dataset)), options_(std::move(options)) {
   if (!dataset_) throw Error("loader", "needs a dataset");
-  if (options_.batch < 1) throw Error("loader", cat("batch ", options_.batch, " is less than 1"));
   if (options_.workers < -1 || options_.workers > 256)
     throw Error("loader", cat("workers ", options_.workers, " is not in -1 to 256"));
   if (options_.prefetch < -1 || options_.prefetch > 1024)
@@ -104,11 +102,11 @@ DataLoader::DataLoader(DatasetPtr dataset, LoaderOptions options)
   if (options_.workers == -1) options_.workers = std::clamp<int>(std::thread::hardware_concurrency(), 1, 8);
   if (options_.prefetch == -1) options_.prefetch = options_.workers + 1;
   options_.workers = std::min(options_.workers, options_.prefetch);
-  const int64_t n = dataset_->size();
-  batches_per_epoch_ = n / options_.batch + (options_.last != LastBatch::drop && n % options_.batch ? 1 : 0);
-  if (batches_per_epoch_ == 0)
-    throw Error("loader", cat("a dataset of ", n, " items gives no batch of ", options_.batch),
-                "use a smaller batch, or LastBatch::keep or pad");
+  if (!options_.sampler)
+    options_.sampler = plain_sampler(
+        dataset_->size(),
+        {.batch = options_.batch, .shuffle = options_.shuffle, .seed = options_.seed, .last = options_.last});
+  batches_per_epoch_ = options_.sampler->batches_per_epoch();
   seek(options_.start);
 }
 
@@ -131,36 +129,30 @@ LoaderPosition DataLoader::after(LoaderPosition position) const {
 
 DataLoader::Order DataLoader::order(int64_t epoch) {
   if (order_epoch_ == epoch) return order_;
-  if (options_.shuffle) {
-    order_ = std::make_shared<const std::vector<int64_t>>(
-        permutation(dataset_->size(), options_.seed, static_cast<uint64_t>(epoch)));
-  } else if (!order_) {
-    std::vector<int64_t> indices(static_cast<size_t>(dataset_->size()));
-    std::iota(indices.begin(), indices.end(), 0);
-    order_ = std::make_shared<const std::vector<int64_t>>(std::move(indices));
-  }
+  order_ = std::make_shared<const EpochBatches>(options_.sampler->epoch(epoch));
   order_epoch_ = epoch;
   return order_;
 }
 
-void DataLoader::make(LoaderPosition position, const std::vector<int64_t>& order, Batch& batch) const {
-  const int64_t begin = position.batch * options_.batch;
-  batch.count = std::min(options_.batch, dataset_->size() - begin);
+void DataLoader::make(LoaderPosition position, const EpochBatches& order, Batch& batch) const {
+  const auto b = static_cast<size_t>(position.batch);
+  const int64_t begin = b ? order.ends[b - 1] : 0;
+  batch.count = order.ends[b] - begin;
   batch.epoch = position.epoch;
   batch.index = position.batch;
-  const int64_t rows = options_.last == LastBatch::pad ? options_.batch : batch.count;
+  const int64_t rows = order.rows[b];
+  const auto items =
+      std::span(order.items).subspan(static_cast<size_t>(begin), static_cast<size_t>(batch.count));
 
-  const std::vector<Column>& columns = dataset_->columns();
+  const std::vector<Column> columns = dataset_->batch_columns(items);
   bool fits = batch.columns.size() == columns.size();
   for (size_t c = 0; fits && c < columns.size(); ++c) {
     Shape shape = columns[c].shape;
     shape.insert(0, rows);
     fits = batch.columns[c].shape() == shape && batch.columns[c].dtype() == columns[c].dtype;
   }
-  if (!fits) batch.columns = batch_arrays(*dataset_, rows);
-  fetch_rows(*dataset_,
-             std::span(order).subspan(static_cast<size_t>(begin), static_cast<size_t>(batch.count)),
-             batch.columns,
+  if (!fits) batch.columns = batch_arrays(columns, rows);
+  fetch_rows(*dataset_, items, batch.columns,
              [&](int64_t index) { return Philox(options_.seed, item_stream(position.epoch, index)); });
   for (size_t c = 0; c < columns.size(); ++c) {
     const int64_t numel = batch.columns[c].numel();

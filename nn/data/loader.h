@@ -6,16 +6,9 @@
 
 #include "engine/core/rng.h"
 #include "nn/data/dataset.h"
+#include "nn/data/sampler.h"
 
 namespace stithy {
-
-// What becomes of the items that do not fill the last batch of an epoch. A batch of another size means a
-// new input shape, for which a program is planned and recorded once more.
-enum class LastBatch {
-  drop,  // left out; the usual choice for training, as each epoch leaves out others
-  keep,  // a smaller batch
-  pad,   // a full batch, filled up by each column's padding; Batch::count tells the real items
-};
 
 struct Batch {
   std::vector<Array> columns;  // one array a column, [batch, item shape...]
@@ -33,6 +26,8 @@ struct LoaderOptions {
   bool shuffle = true;
   uint64_t seed = 0;
   LastBatch last = LastBatch::drop;
+  // Which items make which batch, instead of `batch`, `shuffle` and `last`: bucket_sampler() for sequences.
+  BatchSamplerPtr sampler = {};
   // Threads that make whole batches, each another one; their number changes no batch. 0 makes each batch in
   // next(), -1 takes a thread for each core, up to 8.
   int workers = -1;
@@ -45,8 +40,8 @@ struct LoaderOptions {
   std::function<void(Batch&, Philox&)> transform = {};
 };
 
-// The order of an epoch is permutation(size, seed, epoch): nothing but the position is needed to resume,
-// bit for bit, in the midst of an epoch.
+// The order of an epoch is a pure function of the seed and the epoch: nothing but the position is needed to
+// resume, bit for bit, in the midst of an epoch.
 class DataLoader {
  public:
   // Throws Error for options out of range and for a dataset that gives no batch.
@@ -67,9 +62,9 @@ class DataLoader {
 
  private:
   struct Workers;
-  using Order = std::shared_ptr<const std::vector<int64_t>>;
+  using Order = std::shared_ptr<const EpochBatches>;
   Order order(int64_t epoch);
-  void make(LoaderPosition position, const std::vector<int64_t>& order, Batch& batch) const;
+  void make(LoaderPosition position, const EpochBatches& order, Batch& batch) const;
   LoaderPosition after(LoaderPosition position) const;
 
   DatasetPtr dataset_;
