@@ -30,4 +30,9 @@ expect_at_least psnr_denoised 13.5 "$bin/denoise" --steps 100 --batch 32
 expect_at_least auroc 0.8 "$bin/anomaly" --steps 200
 expect_at_least test_accuracy 0.6 "$bin/explain" --steps 100 --batch 32 --explained 20
 expect_at_least map50 0.03 "$bin/detect" --steps 120 --batch 16
+expect_at_least elbo -300 "$bin/vae_digits" --steps 50 --batch 32  # -590 at first
+expect_at_least score 1.5 "$bin/gan_digits" --steps 350 --batch 32 --lr 2e-3 --width 8 --latent 16  # 1 at first
+expect_at_least test_accuracy 0.6 "$bin/transfer" --epochs 2 --batch 24 --size 32 --width 8  # of two classes
+# The ground against all shapes, 0.2 at first; to tell shapes apart takes minutes.
+expect_at_least pixel_accuracy 0.7 "$bin/segment" --steps 120 --batch 4 --size 32 --depth 2 --lr 1e-2
 exit $((failures > 0))

@@ -72,10 +72,13 @@ Data load_or_draw(const std::string& folder, int64_t size, uint64_t seed) {
   if (images->classes().size() != 2) {
     std::string names;
     for (const std::string& name : images->classes()) names += (names.empty() ? "" : ", ") + name;
-    throw Error(folder, cat("has ", images->classes().size(), " classes: ", names),
-                "this sample tells two classes apart: FOLDER/CLASS/IMAGE.png");
+    throw Error(folder, cat("the classes are ", names),
+                "this sample tells two apart: FOLDER/CLASS/IMAGE.png");
   }
   const std::vector<DatasetPtr> parts = split(images, std::array{0.8, 0.2}, seed);
+  if (parts[0]->size() == 0 || parts[1]->size() == 0)
+    throw Error(folder,
+                cat(images->size(), " images are too few to learn from some and to test with others"));
   return {augmented(parts[0], augment), parts[1], images->classes()};
 }
 

@@ -42,7 +42,7 @@ Array between(const Array& corners, int64_t side) {
 }
 
 int main(int argc, char** argv) {
-  constexpr int64_t kTrain = 20000, kTest = 2000, kShown = 12, kSide = 11;
+  constexpr int64_t kTrain = 20000, kTest = 1000, kShown = 12, kSide = 11;
   constexpr std::array<double, 4> kCorners{0, 3, 7, 4};  // digits
   int64_t latent = 16;
   double beta = 1;
