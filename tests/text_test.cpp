@@ -99,6 +99,14 @@ TEST_SUITE("text") {
     }
     CHECK(count > 40);
     CHECK(unicode::normalize("e\u0301\xff\xc3", unicode::Form::nfc) == "\u00e9\xff\xc3");
+    // Marks of one class keep their order.
+    std::string mixed = "q", above;
+    for (int i = 0; i < 40; ++i) {
+      const std::string mark = i % 3 ? "\u0302" : "\u0301";
+      mixed += mark + "\u0323";
+      above += mark;
+    }
+    CHECK(unicode::normalize(mixed, unicode::Form::nfd).ends_with(above));
     // Marks in the wrong order, many: sorting them one by one would take minutes.
     std::string marks = "a";
     for (int i = 0; i < 200000; ++i) marks += "\u0301";
@@ -196,6 +204,15 @@ TEST_SUITE("text") {
       orders.push_back(order);
     }
     CHECK(orders[0] != orders[1]);
+    // Not the batches alone, but what is in them.
+    std::set<std::set<int64_t>> batches[2];
+    for (int epoch = 0; epoch < 2; ++epoch) {
+      const EpochBatches order = sampler->epoch(epoch);
+      for (size_t b = 0; b < order.ends.size(); ++b)
+        batches[epoch].emplace(order.items.begin() + (b ? order.ends[b - 1] : 0),
+                               order.items.begin() + order.ends[b]);
+    }
+    for (const auto& batch : batches[0]) CHECK_FALSE(batches[1].contains(batch));
     CHECK(sampler->epoch(4).items ==
           bucket_sampler(*data, {.batch = 16, .seed = 3, .last = LastBatch::keep})->epoch(4).items);
     CHECK(sampler->epoch(4).items !=

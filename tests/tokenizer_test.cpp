@@ -253,6 +253,9 @@ TEST_SUITE("tokenizer") {
     const auto few = WordTokenizer::train(texts, {.vocabulary = 5, .special = {"<start>"}});
     CHECK(few->size() == 5);
     CHECK(few->encode("<start>the cat sat") == Ids{2, 3, 4, 1});
+    // Of added tokens that begin alike, the longest.
+    const auto alike = WordTokenizer::train(texts, {.special = {"<go>", "<go>on", "<g"}});
+    CHECK(alike->encode("<go>on<go>the<gone", {}) == Ids{3, 2, 5, 4, 1});
     const auto often = WordTokenizer::train(texts, {.least = 2, .lower = false, .separators = "."});
     CHECK(often->encode("The cat sat sat. cat, the!") == Ids{2, 1, 3, 3, 1, 1});
     CHECK_THROWS_WITH_AS(WordTokenizer::train(texts, {.vocabulary = 2}), doctest::Contains("leaves no room"),
