@@ -93,9 +93,9 @@ Case sequence_case(const std::string& name, const Sequence& q) {
   return test;
 }
 // Where only the last state counts, no gradient of y comes in.
-Case last_state_case(Cell cell) {
+Case last_state_case(const std::string& name, Cell cell) {
   const Sequence q{cell, 3, 4, 5, {.batch_first = true}};
-  Case test = sequence_case("the last state alone", q);
+  Case test = sequence_case(name, q);
   const auto build = test.build;
   test.build = [=](auto xs) { return std::vector{build(xs)[1]}; };
   test.reference = [=](auto xs) { return std::vector{run(q, xs)[1]}; };
@@ -113,7 +113,7 @@ std::vector<Case> cases() {
     all.push_back(sequence_case(of + "lengths", {cell, 5, 4, 3, {}, {5, 2, 0, 3}}));
     all.push_back(sequence_case(of + "lengths in reverse",
                                 {cell, 5, 4, 3, {.batch_first = true, .reverse = true}, {1, 5, 0, 4}}));
-    all.push_back(last_state_case(cell));
+    all.push_back(last_state_case(of + "the last state alone", cell));
   }
   all.push_back(sequence_case("one step of one element", {Cell::lstm, 1, 1, 1}));
   all.push_back(sequence_case(
