@@ -2,6 +2,7 @@
 #include "shaders/random.h"
 #include "engine/ops.h"
 #include "engine/ops/elements.h"
+#include "engine/ops/random.h"
 
 namespace stithy {
 namespace {
@@ -104,9 +105,13 @@ Tensor bernoulli(const Shape& shape, float p, Generator& generator) {
 Tensor dropout(const Tensor& x, float p, Generator& generator) {
   require_dtype("dropout", x, {DType::f32});
   check_probability("dropout", p);
+  return dropout_of_stream(x, p, generator.next_stream(), generator.state());
+}
+
+Tensor dropout_of_stream(const Tensor& x, float p, uint32_t stream, const Tensor& state) {
   // With p = 1 all is dropped, and the scale does not matter.
-  const Draw draw{generator.next_stream(), p, p < 1 ? 1 / (1 - p) : 0};
-  return make_node(kDropout, draw, {generator.state(), contiguous(x)}, {{x.shape()}});
+  const Draw draw{stream, p, p < 1 ? 1 / (1 - p) : 0};
+  return make_node(kDropout, draw, {state, contiguous(x)}, {{x.shape()}});
 }
 
 }  // namespace stithy
