@@ -108,7 +108,11 @@ TensorFile weights_in(TensorFile file, const std::vector<NamedVariable>& variabl
 
 std::vector<std::string> load_weights(const std::string& path, const Module& model, bool partial,
                                       const std::string& except) {
-  std::vector<NamedVariable> variables = weights_of(model);
+  return load_weights(path, weights_of(model), partial, except);
+}
+
+std::vector<std::string> load_weights(const std::string& path, std::vector<NamedVariable> variables,
+                                      bool partial, const std::string& except) {
   const TensorFile file = weights_in(read_tensor_file(path), variables);
   std::erase_if(variables, [&](const NamedVariable& v) {
     // BatchNorm had no counter before PyTorch 0.4.1, and files of that time are still handed out.

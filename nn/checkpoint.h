@@ -29,5 +29,8 @@ Metadata load_checkpoint(const std::string& path, const std::vector<NamedVariabl
 void save_weights(const std::string& path, const Module& model);
 std::vector<std::string> load_weights(const std::string& path, const Module& model, bool partial = false,
                                       const std::string& except = {});
+// The same for these variables alone.
+std::vector<std::string> load_weights(const std::string& path, std::vector<NamedVariable> variables,
+                                      bool partial = false, const std::string& except = {});
 
 }  // namespace stithy::nn

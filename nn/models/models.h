@@ -6,6 +6,7 @@
 #include "nn/models/lenet.h"
 #include "nn/models/mobilenet.h"
 #include "nn/models/resnet.h"
+#include "nn/models/seq2seq.h"
 #include "nn/models/unet.h"
 #include "nn/models/vae.h"
 #include "nn/models/vgg.h"
