@@ -3,7 +3,9 @@
 
 #include "nn/models/dcgan.h"
 #include "nn/models/efficientnet.h"
+#include "nn/models/gpt.h"
 #include "nn/models/lenet.h"
+#include "nn/models/lstm_language_model.h"
 #include "nn/models/mobilenet.h"
 #include "nn/models/resnet.h"
 #include "nn/models/seq2seq.h"
