@@ -86,11 +86,23 @@ void save_weights(const std::string& path, const Module& model) {
 
 namespace {
 // The tensors below the key under which a training program put those of the model, their names without it:
-// where most of the model's names are found. DataParallel and torch.compile put a word before each.
+// where most of the model's names are found. DataParallel and torch.compile put a word before each, and a
+// model with a head has its BERT below that name.
 TensorFile weights_in(TensorFile file, const std::vector<NamedVariable>& variables) {
+  // TensorFlow's names for layer norms, in BERT's first files.
+  for (const auto& [theirs, ours] : {std::pair{".gamma", ".weight"}, std::pair{".beta", ".bias"}}) {
+    std::vector<std::string> renamed;
+    for (const auto& [name, array] : file.tensors)
+      if (name.ends_with(cat("LayerNorm", theirs))) renamed.push_back(name);
+    for (const std::string& name : renamed) {
+      auto entry = file.tensors.extract(name);
+      entry.key() = name.substr(0, name.rfind('.')) + ours;
+      file.tensors.insert(std::move(entry));
+    }
+  }
   std::string best;
   int64_t most = -1;
-  for (const char* key : {"", "state_dict.", "model_state_dict.", "model."})
+  for (const char* key : {"", "state_dict.", "model_state_dict.", "model.", "bert."})
     for (const char* wrapper : {"", "module.", "_orig_mod."}) {
       const std::string prefix = cat(key, wrapper);
       const int64_t found = std::count_if(

@@ -187,7 +187,7 @@ Backwards backwards(int64_t count, int64_t most) {
 
 // Trains until the model turns sequences around; its translations are complete, and so are their weights.
 template <class Model, class Logits>
-void check_learns_backwards(Model& model, int steps, Logits logits) {
+void check_learns_backwards(Model& model, int steps, float lr, Logits logits) {
   const Backwards data = backwards(16, 4);
   nn::Trainer trainer(
       model,
@@ -195,7 +195,7 @@ void check_learns_backwards(Model& model, int steps, Logits logits) {
         const Tensor y = logits(batch[0], batch[1], batch[2]);
         return nn::StepOutputs{.loss = nn::CrossEntropy{{.ignore_index = kIgnoreIndex}}(y, batch[3])};
       },
-      nn::Adam({.lr = 0.02f}));
+      nn::Adam({.lr = lr}));
   for (int i = 0; i < steps; ++i) trainer.step({data.source, data.lengths, data.input, data.target});
   CHECK(trainer.metrics().loss < 0.1);
   const auto translations = model.translate(data.source, data.lengths, {.most = 6});
@@ -222,15 +222,206 @@ void check_learns_backwards(Model& model, int steps, Logits logits) {
 TEST_CASE("sequence to sequence learns to turn words around, and decodes what it has learnt") {
   nn::manual_seed(2);
   nn::Seq2Seq model({.source_vocabulary = 8, .target_vocabulary = 8, .embedding = 16, .hidden = 24});
-  check_learns_backwards(model, 120, [&](const Tensor& source, const Tensor& lengths, const Tensor& target) {
-    return model.forward(source, lengths, target).logits;
-  });
+  check_learns_backwards(model, 120, 0.02f,
+                         [&](const Tensor& source, const Tensor& lengths, const Tensor& target) {
+                           return model.forward(source, lengths, target).logits;
+                         });
   const Array source({1, 2}, std::span<const int32_t>(std::array<int32_t, 2>{3, 4}));
   CHECK(model.translate(source, lengths({2}), {.most = 1})[0].tokens.size() <= 1);
   check_error("a length of 3 is not from 1 to 2", [&] { model.translate(source, lengths({3})); });
   check_error("a length of 0 is not from 1 to 2", [&] { model.translate(source, lengths({0})); });
   check_error("not i32 [n, s] with i32 [n]", [&] { model.translate(source, lengths({1, 1})); });
   check_error("decoding makes at least 1 token", [&] { model.translate(source, lengths({1}), {.most = 0}); });
+}
+
+TEST_CASE("translator") {
+  const auto run = [](nn::Translator& model, const Array&) {
+    return weighted(
+        model.forward(numbers("source", {3, 6}, 11), lengths({6, 4, 1}), numbers("target", {3, 4}, 13)));
+  };
+  nn::TranslatorOptions options{.source_vocabulary = 11,
+                                .target_vocabulary = 13,
+                                .size = 8,
+                                .heads = 2,
+                                .encoder_layers = 2,
+                                .decoder_layers = 2,
+                                .hidden = 12,
+                                .dropout = 0};
+  nn::Translator model(options);
+  check("translator", "translator", model, run);
+  options.shared_embeddings = true;
+  check_error("vocabularies of 11 and 13 tokens cannot share", [&] { nn::Translator{options}; });
+  options.source_vocabulary = 13;
+  options.norm_first = true;
+  nn::Translator shared(options);
+  check("translator", "translator shared", shared, run);
+}
+
+TEST_CASE("a translator learns to turn words around, and decodes what it has learnt") {
+  nn::manual_seed(3);
+  nn::Translator model({.source_vocabulary = 8,
+                        .target_vocabulary = 8,
+                        .size = 32,
+                        .heads = 2,
+                        .encoder_layers = 1,
+                        .decoder_layers = 2,
+                        .hidden = 64,
+                        .dropout = 0,
+                        .norm_first = true,
+                        .shared_embeddings = true});
+  check_learns_backwards(model, 150, 0.005f,
+                         [&](const Tensor& source, const Tensor& lengths, const Tensor& target) {
+                           return model.forward(source, lengths, target);
+                         });
+}
+
+TEST_CASE("a trace notes what each layer of attention looks at") {
+  nn::TransformerEncoderLayer layer(8, 2, {.hidden = 12, .dropout = 0});
+  const Array x = values("x", {3, 4, 8});
+  const nn::AttentionTrace trace;
+  const Tensor y = layer.forward(x, nn::Attend{.causal = true, .lengths = lengths({4, 2, 1})});
+  REQUIRE(trace.calls().size() == 1);
+  CHECK(trace.calls()[0].path == "self_attn");
+  const Array weights = trace.calls()[0].weights.eval();
+  CHECK(weights.shape() == Shape{3, 2, 4, 4});
+  const std::array<int64_t, 3> seen{4, 2, 1};
+  for (int64_t i = 0; i < weights.numel(); i += 4) {
+    const int64_t query = i / 4 % 4, limit = std::min(query + 1, seen[static_cast<size_t>(i / 32)]);
+    double total = 0;
+    for (int64_t key = 0; key < 4; ++key) {
+      total += weights.at(i + key);
+      CHECK((weights.at(i + key) > 0) == (key < limit));
+    }
+    CHECK(total == doctest::Approx(1).epsilon(1e-6));
+  }
+}
+
+TEST_CASE("BERT") {
+  nn::BertModel base;
+  CHECK(testing::check_names("bert", "bert base", base) == "");
+  const nn::BertInputs inputs{
+      .ids = numbers("ids", {3, 6}, 17), .lengths = lengths({6, 4, 1}), .types = numbers("types", {3, 6}, 2)};
+  const nn::BertOptions options{.vocabulary = 17,
+                                .positions = 9,
+                                .size = 8,
+                                .layers = 2,
+                                .heads = 2,
+                                .hidden = 12,
+                                .dropout = 0,
+                                .attention_dropout = 0};
+  nn::BertForMaskedLM masked(options);
+  check("bert", "masked", masked,
+        [&](nn::BertForMaskedLM& m, const Array&) { return weighted(m.forward(inputs)); });
+  nn::BertForSequenceClassification classes(options, 3);
+  check("bert", "classes", classes,
+        [&](nn::BertForSequenceClassification& m, const Array&) { return weighted(m.forward(inputs)); });
+  nn::BertForQuestionAnswering answers(options);
+  check("bert", "answers", answers, [&](nn::BertForQuestionAnswering& m, const Array&) {
+    const auto [start, end] = m.forward(inputs);
+    return weighted(concat(std::vector{start, end}, 1));
+  });
+
+  // Without types all are 0, and without lengths all tokens are seen.
+  masked.eval();
+  const Array zeros({3, 6}, DType::i32);
+  CHECK(
+      same_bytes(masked(inputs.ids).eval(),
+                 masked.forward({.ids = inputs.ids, .lengths = lengths({6, 6, 6}), .types = zeros}).eval()));
+  check_error("[3, 10], not [n, t] with t up to 9", [&] { masked(numbers("ids", {3, 10}, 17)); });
+  check_error("BertModel: 3 heads do not divide the size 8", [&] {
+    nn::BertOptions odd = options;
+    odd.heads = 3;
+    nn::BertModel{odd};
+  });
+  check_error("has no pooler", [&] { masked.bert->pooled(input("x", {3, 6, 8})); });
+
+  // A classifier on what a masked language model has learnt shares its parameters.
+  const nn::BertForSequenceClassification tuned(*masked.bert, 3);
+  CHECK(tuned.named_parameters().size() == masked.bert->named_parameters().size() + 4);
+  CHECK(tuned.bert->word_embeddings() == masked.bert->word_embeddings());
+  const nn::BertForMaskedLM back(*tuned.bert);
+  CHECK(back.named_parameters().size() == masked.named_parameters().size());
+}
+
+TEST_CASE("BERT's weights as others name them") {
+  const TemporaryFolder folder;
+  const nn::BertOptions options{
+      .vocabulary = 17, .positions = 9, .size = 8, .layers = 1, .heads = 2, .hidden = 12};
+  const nn::BertForMaskedLM model(options);
+  fill(model);
+  // As TensorFlow did, and as files of that time have it; the heads' model holds a plain one.
+  TensorFile old;
+  for (const auto& [name, variable] : model.named_parameters()) {
+    std::string renamed = name;
+    if (const size_t at = name.find("LayerNorm."); at != std::string::npos)
+      renamed = name.substr(0, at + 10) + (name.ends_with("weight") ? "gamma" : "beta");
+    old.tensors.emplace(renamed, variable.value());
+  }
+  write_safetensors(folder / "old.safetensors", old);
+  const nn::BertForMaskedLM again(options);
+  nn::load_weights(folder / "old.safetensors", again);
+  const auto expected = weights_of(model);
+  for (const auto& [name, value] : weights_of(again))
+    CHECK_MESSAGE(same_bytes(value, expected.at(name)), name);
+  const nn::BertModel plain(options, false);
+  nn::load_weights(folder / "old.safetensors", plain);
+  for (const auto& [name, value] : weights_of(plain))
+    CHECK_MESSAGE(same_bytes(value, expected.at("bert." + name)), name);
+}
+
+TEST_CASE("LLaMA") {
+  const auto run = [](nn::Llama& model, const Array&) {
+    return weighted(model(Tensor(numbers("ids", {3, 6}, 17))));
+  };
+  nn::LlamaOptions options{.vocabulary = 17, .size = 8, .layers = 2, .hidden = 12, .heads = 2};
+  nn::Llama model(options);
+  check("llama", "llama", model, run);
+  nn::Llama grouped({.vocabulary = 17,
+                     .size = 16,
+                     .layers = 2,
+                     .hidden = 20,
+                     .heads = 4,
+                     .kv_heads = 2,
+                     .window = 3,
+                     .tied = true,
+                     .rope_base = 500});
+  check("llama", "llama grouped", grouped, run);
+  options.heads = 8;
+  check_error("8 heads do not divide the size 8 into even parts", [&] { nn::Llama{options}; });
+  options.heads = 4;
+  options.kv_heads = 3;
+  check_error("3 kv_heads do not divide 4 heads", [&] { nn::Llama{options}; });
+}
+
+TEST_CASE("LLaMA reads a token at a time by what it keeps of those before") {
+  nn::Llama model({.vocabulary = 17,
+                   .size = 16,
+                   .layers = 2,
+                   .hidden = 20,
+                   .heads = 4,
+                   .kv_heads = 2,
+                   .window = 4,
+                   .initializer_range = 0.3f});
+  model.eval();
+  const Array ids = numbers("ids", {2, 6}, 17), whole = model(Tensor(ids)).eval();
+  std::vector<nn::KeysValues> kept(2);
+  for (int64_t t = 0; t < 6; ++t) {
+    const Array position({}, std::vector{static_cast<int32_t>(t)});
+    const auto extend = [&](size_t layer, const nn::KeysValues& now) {
+      nn::KeysValues& of = kept[layer];
+      of = of.keys.defined() ? nn::KeysValues{concat(std::vector{of.keys, now.keys}, 2),
+                                              concat(std::vector{of.values, now.values}, 2)}
+                             : now;
+      return of;
+    };
+    const Array row = model
+                          .forward(nn::LlamaInputs{
+                              .ids = slice(Tensor(ids), 1, t, t + 1), .positions = position, .cache = extend})
+                          .eval();
+    for (int64_t n = 0; n < 2; ++n)
+      for (int64_t c = 0; c < 17; ++c)
+        CHECK(row.at(n * 17 + c) == doctest::Approx(whole.at((n * 6 + t) * 17 + c)).epsilon(1e-4));
+  }
 }
 
 TEST_SUITE_END();
