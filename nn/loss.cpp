@@ -127,13 +127,12 @@ Tensor SampledCrossEntropy::operator()(const Tensor& x, const Tensor& weight, co
           : cast(minimum(floor(exp(uniform({samples}) * log_all) - 1.0f), classes - 1), DType::i32);
   const auto count = static_cast<float>(drawn.dim(0));
   const auto logit = [&](const Tensor& product, const Tensor& which) {
-    const Tensor k = cast(which, DType::f32);
-    const Tensor expected = (log(k + 2.0f) - log(k + 1.0f)) * (count / log_all);
-    const Tensor y = bias.defined() ? product + squeeze(embedding(unsqueeze(bias, 1), which), 1) : product;
-    return y - log(expected);
+    return bias.defined() ? product + squeeze(embedding(unsqueeze(bias, 1), which), 1) : product;
   };
+  const Tensor k = cast(drawn, DType::f32);
+  const Tensor expected = (log(k + 2.0f) - log(k + 1.0f)) * (count / log_all);
   const Tensor own = logit(sum(rows * embedding(weight, targets), {1}), targets);
-  const Tensor others = logit(matmul(rows, transpose(embedding(weight, drawn))), drawn);
+  const Tensor others = logit(matmul(rows, transpose(embedding(weight, drawn))), drawn) - log(expected);
   // A sample that is the target itself is no other class.
   const Tensor hits = equal(unsqueeze(targets, 1), unsqueeze(drawn, 0));
   const Tensor all =

@@ -31,10 +31,10 @@ struct LinearCrossEntropy {
 
 // Cross entropy of the logits x w^T + b among the target's class and `samples` others, drawn anew at each
 // step with probability log((k + 2) / (k + 1)) / log(classes + 1) for class k (classes are to be numbered by
-// falling frequency) and the same for all rows; logits are corrected by how often a class is to be expected
-// (Jean et al. 2015, "On Using Very Large Target Vocabulary for Neural Machine Translation"). For training:
-// the mean of x [..., in], weight [classes, in], bias [classes] or undefined, target i32 [...] in [0,
-// classes).
+// falling frequency) and the same for all rows. Each counts for 1 / the times that it is to be expected, so
+// that the sum over them is that over all others in the mean (Bengio and Senecal 2008, "Adaptive Importance
+// Sampling to Accelerate Training of a Neural Probabilistic Language Model"). For training: the mean of x
+// [..., in], weight [classes, in], bias [classes] or undefined, target i32 [...] in [0, classes).
 struct SampledCrossEntropy {
   int64_t samples = 1024;
   // The classes drawn, i32 [samples]; undefined: they are drawn.

@@ -79,6 +79,12 @@ Tensor accuracy(const Tensor& logits, const Tensor& targets, int32_t ignore_inde
   return sum(right * counted) / maximum(sum(counted), 1.0f);
 }
 
+Tensor exact_match(const Tensor& logits, const Tensor& targets, int32_t ignore_index) {
+  const Tensor ignored = equal(targets, Tensor(Array({}, std::span<const int32_t>(&ignore_index, 1))));
+  const Tensor right = logical_or(equal(argmax(logits, -1), targets), ignored);
+  return mean(min(cast(right, DType::f32), {-1}));
+}
+
 Trainer::Trainer(Module& model, Loss loss, Optimizer optimizer, TrainerOptions options)
     : Trainer(model, step_function(model, std::move(loss)), std::move(optimizer), std::move(options)) {}
 

@@ -43,6 +43,10 @@ using StepFunction = std::function<StepOutputs(std::span<const Tensor> batch)>;
 // targets i32 [...].
 Tensor accuracy(const Tensor& logits, const Tensor& targets, int32_t ignore_index = -100);
 
+// The part of the sequences all of whose targets, other than `ignore_index`, are the largest of their logits:
+// what greedy decoding, a token after another, makes without a mistake. logits [n, t, c], targets i32 [n, t].
+Tensor exact_match(const Tensor& logits, const Tensor& targets, int32_t ignore_index = -100);
+
 struct TrainerOptions {
   Schedule schedule = schedule::constant();
   std::optional<PlateauOptions> plateau = {};  // multiplies the schedule's factor

@@ -43,6 +43,18 @@ nn::LstmLanguageModel small_lstm() {
   return model;
 }
 
+nn::Llama small_llama() {
+  nn::manual_seed(7);
+  return nn::Llama({.vocabulary = 7,
+                    .size = 8,
+                    .layers = 2,
+                    .hidden = 12,
+                    .heads = 4,
+                    .kv_heads = 2,
+                    .window = 5,
+                    .initializer_range = 0.5f});
+}
+
 // Logits after the last token, by the model's forward().
 std::vector<float> logits_after(nn::Module& model, const Tokens& text) {
   const nn::EvaluationMode evaluation(model);
@@ -88,6 +100,9 @@ TEST_SUITE("generate") {
     nn::LstmLanguageModel lstm = small_lstm();
     CHECK(nn::TextGenerator(lstm).generate(prompt, {.tokens = 12, .temperature = 0}) ==
           greedy(lstm, prompt, 12));
+    nn::Llama llama = small_llama();
+    CHECK(nn::TextGenerator(llama, 24).generate(prompt, {.tokens = 12, .temperature = 0}) ==
+          greedy(llama, prompt, 12));
   }
 
   TEST_CASE("what was generated before leaves nothing behind") {
@@ -153,8 +168,9 @@ TEST_SUITE("generate") {
   }
 
   TEST_CASE("beams find the best text where the likeliest token misleads") {
-    for (nn::LanguageModel* model : {static_cast<nn::LanguageModel*>(new nn::Gpt(small_gpt())),
-                                     static_cast<nn::LanguageModel*>(new nn::LstmLanguageModel(small_lstm()))}) {
+    for (nn::LanguageModel* model :
+         {static_cast<nn::LanguageModel*>(new nn::Gpt(small_gpt())),
+          static_cast<nn::LanguageModel*>(new nn::LstmLanguageModel(small_lstm()))}) {
       const std::unique_ptr<nn::LanguageModel> owner(model);
       nn::Module& module = dynamic_cast<nn::Module&>(*model);
       nn::TextGenerator generator(*model, 16);
@@ -180,7 +196,8 @@ TEST_SUITE("generate") {
     const Tokens all = generator.generate(Tokens{3, 1}, {.tokens = 12, .seed = 1});
     const int32_t end = all[5];
     const auto first = std::find(all.begin(), all.end(), end);
-    CHECK(generator.generate(Tokens{3, 1}, {.tokens = 12, .end = end, .seed = 1}) == Tokens(all.begin(), first));
+    CHECK(generator.generate(Tokens{3, 1}, {.tokens = 12, .end = end, .seed = 1}) ==
+          Tokens(all.begin(), first));
     Tokens told;
     const auto listen = [&](int32_t token) {
       told.push_back(token);
@@ -199,12 +216,15 @@ TEST_SUITE("generate") {
     check_error("a temperature of -1", [&] { generator.generate(Tokens{1}, {.temperature = -1}); });
     check_error("top_p of 0", [&] { generator.generate(Tokens{1}, {.top_p = 0}); });
     check_error("a number of beams of 0", [&] { generator.generate(Tokens{1}, {.beams = 0}); });
-    check_error("beyond the context of 24", [&] { generator.generate(Tokens{1}, {.tokens = 24, .beams = 2}); });
+    check_error("beyond the context of 24",
+                [&] { generator.generate(Tokens{1}, {.tokens = 24, .beams = 2}); });
     check_error("a context of 25 tokens", [&] { nn::TextGenerator(model, 25); });
     Philox random(0);
-    check_error("no logit is finite",
-                [&] { nn::next_token(std::vector{-kInfinity, std::nanf("")}, {}, {}, random); });
-    check_error("25 tokens are more than the context of 24",
-                [&] { model(Tensor(Array({1, 25}, DType::i32))); });
+    check_error("no logit is finite", [&] {
+      nn::next_token(std::vector{-kInfinity, std::nanf("")}, {}, {}, random);
+    });
+    check_error("25 tokens are more than the context of 24", [&] {
+      model(Tensor(Array({1, 25}, DType::i32)));
+    });
   }
 }

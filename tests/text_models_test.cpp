@@ -393,35 +393,46 @@ TEST_CASE("LLaMA") {
   check_error("3 kv_heads do not divide 4 heads", [&] { nn::Llama{options}; });
 }
 
-TEST_CASE("LLaMA reads a token at a time by what it keeps of those before") {
-  nn::Llama model({.vocabulary = 17,
-                   .size = 16,
-                   .layers = 2,
-                   .hidden = 20,
-                   .heads = 4,
-                   .kv_heads = 2,
-                   .window = 4,
-                   .initializer_range = 0.3f});
-  model.eval();
-  const Array ids = numbers("ids", {2, 6}, 17), whole = model(Tensor(ids)).eval();
-  std::vector<nn::KeysValues> kept(2);
-  for (int64_t t = 0; t < 6; ++t) {
-    const Array position({}, std::vector{static_cast<int32_t>(t)});
-    const auto extend = [&](size_t layer, const nn::KeysValues& now) {
-      nn::KeysValues& of = kept[layer];
-      of = of.keys.defined() ? nn::KeysValues{concat(std::vector{of.keys, now.keys}, 2),
-                                              concat(std::vector{of.values, now.values}, 2)}
-                             : now;
-      return of;
-    };
-    const Array row = model
-                          .forward(nn::LlamaInputs{
-                              .ids = slice(Tensor(ids), 1, t, t + 1), .positions = position, .cache = extend})
-                          .eval();
-    for (int64_t n = 0; n < 2; ++n)
-      for (int64_t c = 0; c < 17; ++c)
-        CHECK(row.at(n * 17 + c) == doctest::Approx(whole.at((n * 6 + t) * 17 + c)).epsilon(1e-4));
-  }
+TEST_CASE("GPT-2 computes what PyTorch does") {
+  const auto run = [](nn::Gpt& model, const Array&) {
+    return weighted(model(Tensor(numbers("ids", {3, 6}, 17))));
+  };
+  nn::Gpt model({.vocabulary = 17, .context = 8, .layers = 2, .heads = 2, .width = 8});
+  check("gpt", "gpt", model, run);
+  CHECK(nn::Gpt(nn::GptOptions{.vocabulary = 5, .context = 4, .layers = 1, .heads = 1, .width = 4})
+            .loss(Tensor(Array({1, 3}, DType::i32)), Tensor(Array({1, 3}, DType::i32)))
+            .shape() == Shape{});
+  check_error("3 heads do not divide the width 8", [] { nn::Gpt({.heads = 3, .width = 8}); });
+}
+
+TEST_CASE("GPT-2's four sizes have the names and shapes of Hugging Face's weights") {
+  // Only the smallest is made: 124,439,808 parameters, as Hugging Face's GPT2LMHeadModel has.
+  nn::Gpt model(nn::GptOptions::small());
+  CHECK(testing::check_names("gpt", "gpt2", model) == "");
+  const auto count = [](const nn::GptOptions& o) {
+    return o.vocabulary * o.width + o.context * o.width + o.layers * (12 * o.width * o.width + 13 * o.width) +
+           2 * o.width;
+  };
+  CHECK(model.parameter_count() == count(nn::GptOptions::small()));
+  CHECK(count(nn::GptOptions::small()) == 124439808);
+  CHECK(count(nn::GptOptions::medium()) == 354823168);
+  CHECK(count(nn::GptOptions::large()) == 774030080);
+  CHECK(count(nn::GptOptions::xl()) == 1557611200);
+}
+
+TEST_CASE("weights of a GPT-2 without its head, as Hugging Face hands them out, and back") {
+  const TemporaryFolder folder;
+  const nn::GptOptions options{.vocabulary = 5, .context = 4, .layers = 1, .heads = 1, .width = 4};
+  nn::Gpt model(options), other(options);
+  fill(model);
+  TensorFile bare;
+  for (const auto& [name, value] : weights_of(model))
+    bare.tensors.emplace(name.substr(std::string("transformer.").size()), value);
+  bare.tensors.emplace("h.0.attn.bias", Array({1, 1, 4, 4}, DType::f32));  // its mask, which is no weight
+  write_safetensors(folder / "bare.safetensors", bare);
+  nn::load_weights(folder / "bare.safetensors", other);
+  for (const auto& [name, value] : weights_of(model))
+    CHECK(largest_difference(value, weights_of(other).at(name)) == 0);
 }
 
 TEST_SUITE_END();

@@ -19,12 +19,12 @@ struct SelfAttention : Module {
     const auto split = [&](const Tensor& y, int64_t heads) {
       return transpose(reshape(y, {x.dim(0), x.dim(1), heads, o.size / o.heads}), 1, 2);
     };
-    const auto turned = [&](const Tensor& y) { return rotary(y, in.positions, {.base = o.rope_base}); };
+    const Tensor positions = in.cache ? in.cache->position().tensor() : in.positions;
+    const auto turned = [&](const Tensor& y) { return rotary(y, positions, {.base = o.rope_base}); };
     const Tensor q = turned(split(q_proj(x), o.heads));
-    KeysValues kv{turned(split(k_proj(x), o.kv_heads)), split(v_proj(x), o.kv_heads)};
-    if (in.cache) kv = in.cache(layer, kv);
-    const Tensor y =
-        attend(q, kv.keys, kv.values, {.causal = true, .window = o.window, .lengths = in.lengths});
+    const Tensor k = turned(split(k_proj(x), o.kv_heads)), v = split(v_proj(x), o.kv_heads);
+    const Tensor y = in.cache ? in.cache->attend(cat("layers.", layer), q, k, v, o.window)
+                              : attend(q, k, v, {.causal = true, .window = o.window, .lengths = in.lengths});
     return o_proj(reshape(transpose(y, 1, 2), x.shape()));
   }
   LlamaOptions o;
@@ -95,6 +95,12 @@ Tensor Llama::states(const LlamaInputs& x) {
 
 Tensor Llama::logits(const Tensor& states) {
   return lm_head_ ? lm_head_(states) : matmul(states, transpose(model_->embed_tokens->weight));
+}
+
+Tensor Llama::decode(const Tensor& tokens, DecodeCache& cache) {
+  const EvaluationMode evaluation(*this);
+  const Tensor y = states({.ids = tokens, .cache = &cache});
+  return logits(squeeze(slice(y, 1, y.dim(1) - 1, y.dim(1)), 1));
 }
 
 std::string Llama::describe() const {

@@ -3,8 +3,7 @@
 // window as Mistral (Jiang et al. 2023). Parameters have the names of Hugging Face's LlamaForCausalLM.
 #pragma once
 
-#include <functional>
-
+#include "nn/generate.h"
 #include "nn/layers.h"
 #include "nn/norm.h"
 #include "nn/transformer.h"
@@ -22,24 +21,18 @@ struct LlamaOptions {
   float initializer_range = 0.02f;  // the deviation of matrices and embeddings in the beginning
 };
 
-// What an attention layer does with the keys and values of the tokens at hand, [n, kv_heads, t, d], turned to
-// their positions: gives those that the queries see, in their place. Layers are counted from 0.
-struct KeysValues {
-  Tensor keys, values;
-};
-using ExtendCache = std::function<KeysValues(size_t layer, const KeysValues& now)>;
-
 struct LlamaInputs {
-  Tensor ids;         // i32 [n, t]
-  Tensor positions;   // of the first token, i32 [], or of each, [t] or [n, t] (undefined: from 0)
-  Tensor lengths;     // i32 [n]: so many keys are no padding (undefined: all)
-  ExtendCache cache;  // undefined: keys and values are those of the ids
+  Tensor ids;        // i32 [n, t]
+  Tensor positions;  // of the first token, i32 [], or of each, [t] or [n, t] (undefined: from 0)
+  Tensor lengths;    // i32 [n]: so many keys are no padding (undefined: all)
+  // The ids follow those that it has seen, whose number is the first position; null: there are none.
+  DecodeCache* cache = nullptr;
 };
 
 // model.embed_tokens, model.layers.0.{self_attn.{q_proj, k_proj, v_proj, o_proj}, mlp.{gate_proj, up_proj,
 // down_proj}, input_layernorm, post_attention_layernorm}, model.layers.1 ..., model.norm, and lm_head, if it
 // is not tied.
-class Llama : public Module {
+class Llama : public Module, public LanguageModel {
  public:
   // Throws Error for sizes below 1, heads that do not divide the size or leave an odd part of it, and
   // kv_heads that do not divide the heads.
@@ -51,6 +44,10 @@ class Llama : public Module {
   Tensor states(const LlamaInputs& x);
   Tensor logits(const Tensor& states);
   std::string describe() const override;
+
+  int64_t vocabulary() const override { return options_.vocabulary; }
+  int64_t context() const override { return 0; }
+  Tensor decode(const Tensor& tokens, DecodeCache& cache) override;
   const LlamaOptions& options() const { return options_; }
 
  private:

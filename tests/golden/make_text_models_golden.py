@@ -233,6 +233,31 @@ class Llama(nn.Module):
         return m.norm(x) @ head.weight.T
 
 
+class Gpt(nn.Module):
+    """GPT-2; the output's weight is that of the words."""
+    def __init__(self, vocabulary, context, layers, heads, width):
+        super().__init__()
+        self.heads = heads
+        self.transformer = container(
+            wte=nn.Embedding(vocabulary, width), wpe=nn.Embedding(context, width), h=nn.ModuleList([container(
+                ln_1=nn.LayerNorm(width),
+                attn=container(c_attn=Conv1D(width, 3 * width), c_proj=Conv1D(width, width)),
+                ln_2=nn.LayerNorm(width),
+                mlp=container(c_fc=Conv1D(width, 4 * width), c_proj=Conv1D(4 * width, width)))
+                for _ in range(layers)]), ln_f=nn.LayerNorm(width))
+
+    def forward(self, ids):
+        m = self.transformer
+        x = m.wte(ids) + m.wpe(torch.arange(ids.shape[1]))
+        for block in m.h:
+            q, k, v = (y.unflatten(2, (self.heads, -1)).transpose(1, 2)
+                       for y in block.attn.c_attn(block.ln_1(x)).chunk(3, 2))
+            y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+            x = x + block.attn.c_proj(y.transpose(1, 2).flatten(2))
+            x = x + block.mlp.c_proj(F.gelu(block.mlp.c_fc(block.ln_2(x)), approximate="tanh"))
+        return m.ln_f(x) @ m.wte.weight.T
+
+
 def weigh(y):
     return y, (y * values("r", tuple(y.shape))).sum()
 
@@ -261,6 +286,8 @@ FAMILIES = {
                      entry("masked", BertForMaskedLM(**SMALL_BERT), (1,), masked, eval_gradients=True),
                      entry("classes", BertForSequenceClassification(3, **SMALL_BERT), (1,), masked),
                      entry("answers", BertForQuestionAnswering(**SMALL_BERT), (1,), masked)],
+    "gpt": lambda: [entry("gpt", Gpt(17, 8, 2, 2, 8), (1,), continued, eval_gradients=True),
+                    entry("gpt2", Gpt(50257, 1024, 12, 12, 768))],
     "llama": lambda: [entry("llama", Llama(17, 8, 2, 12, 2, 2), (1,), continued, eval_gradients=True),
                       entry("llama grouped", Llama(17, 16, 2, 20, 4, 2, 3, True, 500), (1,), continued)],
 }

@@ -1,4 +1,6 @@
 // The training steps of `stithy bench`.
+#include "nn/models/gpt.h"
+#include "nn/models/lstm_language_model.h"
 #include "nn/models/resnet.h"
 #include "nn/nn.h"
 #include "tools/stithy/bench_cases.h"
@@ -65,17 +67,24 @@ std::unique_ptr<nn::Module> residual_network(int64_t blocks) {
   return net;
 }
 
-struct CharLstm : nn::Module {
-  CharLstm(int64_t vocabulary, int64_t width, int64_t layers) {
-    e = child("e", nn::Embedding(vocabulary, width));
-    l = child("l", nn::Lstm(width, width, {.layers = layers, .batch_first = true}));
-    o = child("o", nn::Linear(width, vocabulary));
-  }
-  Tensor forward(const Tensor& x) override { return o(l(e(x))); }
-  nn::Child<nn::Embedding> e;
-  nn::Child<nn::Lstm> l;
-  nn::Child<nn::Linear> o;
-};
+// The yardstick's GPT-2.
+Workload gpt(const std::string& name, int64_t batch, const nn::GptOptions& options, bool large = false) {
+  const Shape shape{batch, options.context};
+  Workload all{.name = name, .shape = text_of(shape), .items = shape.numel(), .unit = "tok", .make = [=] {
+                 Training training;
+                 auto model = std::make_unique<nn::Gpt>(options);
+                 const auto step = [m = model.get()](std::span<const Tensor> batch) {
+                   return nn::StepOutputs{.loss = m->loss(batch[0], batch[1])};
+                 };
+                 training.trainer = std::make_unique<nn::Trainer>(*model, step, nn::AdamW());
+                 training.model = std::move(model);
+                 training.batch = {random_classes(shape, options.vocabulary),
+                                   random_classes(shape, options.vocabulary)};
+                 return training;
+               }};
+  all.large = large;
+  return all;
+}
 
 }  // namespace
 
@@ -100,7 +109,16 @@ std::vector<Workload> workloads() {
                        nn::Flatten(), nn::Linear(3136, 128), nn::Relu(), nn::Linear(128, 10));
                  }),
       classifier("resnet20", 64, {3, 32, 32}, [] { return residual_network(3); }),
-      language_model("char_lstm", 32, 64, 65, [] { return std::make_unique<CharLstm>(65, 128, 2); }),
+      language_model("char_lstm", 32, 64, 65,
+                     [] {
+                       return std::make_unique<nn::LstmLanguageModel>(
+                           nn::LstmLanguageModelOptions{.vocabulary = 65});
+                     }),
+      gpt("char_gpt", 12, {.vocabulary = 65, .context = 64, .layers = 4, .heads = 4, .width = 128}),
+      gpt("char_gpt_large", 64, {.vocabulary = 65, .context = 256, .layers = 6, .heads = 6, .width = 384},
+          true),
+      gpt("gpt2_124m", 8, nn::GptOptions::small(), true),
+      gpt("gpt2_124m_single", 1, nn::GptOptions::small(), true),
       classifier("resnet50", 8, {3, 224, 224}, [] { return std::make_unique<nn::ResNet>(50); })};
   all.front().quick = all.back().large = true;
   return all;
