@@ -110,6 +110,20 @@ TensorFile weights_in(TensorFile file, const std::vector<NamedVariable>& variabl
           [&](const NamedVariable& variable) { return file.tensors.contains(prefix + variable.name); });
       if (found > most) most = found, best = prefix;
     }
+  // A file of Hugging Face's of a model without a head lacks the word before all names of the model within.
+  std::string base;
+  for (const char* word : {"transformer.", "model.", "bert."}) {
+    const std::string prefix = word;
+    const int64_t found = std::count_if(variables.begin(), variables.end(), [&](const NamedVariable& v) {
+      return v.name.starts_with(prefix) && file.tensors.contains(v.name.substr(prefix.size()));
+    });
+    if (found > most) most = found, base = prefix;
+  }
+  if (!base.empty()) {
+    TensorFile whole{{}, std::move(file.metadata)};
+    for (auto& [name, array] : file.tensors) whole.tensors.emplace(base + name, std::move(array));
+    return whole;
+  }
   if (best.empty()) return file;
   TensorFile part{{}, std::move(file.metadata)};
   for (auto& [name, array] : file.tensors)

@@ -120,6 +120,14 @@ class Sequential : public Module {
   std::string describe() const override { return "Sequential"; }
 };
 
+// Layers of one kind under the names "0", "1", ..., which have no order of their own (PyTorch's ModuleList).
+template <std::derived_from<Module> M>
+class ModuleList : public Module {
+ public:
+  Child<M> add(M module) { return child(std::to_string(children().size()), std::move(module)); }
+  std::string describe() const override { return "ModuleList"; }
+};
+
 // A layer without parameters around a function.
 class Function : public Module {
  public:
