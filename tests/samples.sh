@@ -5,16 +5,18 @@ set -u
 data=${STITHY_DATA:-${STITHY_SOURCE:?}/../shared/data}
 failures=0
 
-# expect_at_least METRIC BOUND COMMAND...
-expect_at_least() {
-  local metric=$1 bound=$2 result value; shift 2
+# expect COMPARISON METRIC BOUND COMMAND...
+expect() {
+  local comparison=$1 metric=$2 bound=$3 result value; shift 3
   result=$("$@" --out none 2>&1 | tail -n 1)
   value=$(sed -nE "s/^result .*\b$metric=([0-9.eE+-]+).*/\1/p" <<<"$result")
   echo "${*##*/bin/}: ${result:-no output}"
-  awk -v value="${value:-0}" -v bound="$bound" 'BEGIN { exit !(value >= bound) }' && return
-  echo "FAILED: $metric is below $bound"
+  [[ $value ]] && awk "BEGIN { exit !($value $comparison $bound) }" && return
+  echo "FAILED: $metric is not $comparison $bound"
   failures=$((failures + 1))
 }
+expect_at_least() { expect ">=" "$@"; }
+expect_at_most() { expect "<=" "$@"; }
 
 bin=${STITHY_BUILD:?}/bin
 expect_at_least test_accuracy 0.97 "$bin/digits_mlp"
@@ -35,4 +37,5 @@ expect_at_least score 1.5 "$bin/gan_digits" --steps 350 --batch 32 --lr 2e-3 --w
 expect_at_least test_accuracy 0.6 "$bin/transfer" --epochs 2 --batch 24 --size 32 --width 8  # of two classes
 # The ground against all shapes, 0.2 at first; to tell shapes apart takes minutes.
 expect_at_least pixel_accuracy 0.7 "$bin/segment" --steps 120 --batch 4 --size 32 --depth 2 --lr 1e-2
+expect_at_most val_loss 2.2 "$bin/finetune_lora" --steps 40  # 4.6 before
 exit $((failures > 0))

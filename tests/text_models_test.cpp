@@ -10,6 +10,7 @@
 #include "nn/models/models.h"
 #include "nn/nn.h"
 #include "nn/safetensors.h"
+#include "nn/text/masking.h"
 #include "tests/golden_models.h"
 #include "tests/temporary_folder.h"
 
@@ -367,6 +368,69 @@ TEST_CASE("BERT's weights as others name them") {
   nn::load_weights(folder / "old.safetensors", plain);
   for (const auto& [name, value] : weights_of(plain))
     CHECK_MESSAGE(same_bytes(value, expected.at("bert." + name)), name);
+}
+
+TEST_CASE("masking hides tokens as BERT's authors did, by the seed alone") {
+  constexpr int64_t kRows = 400, kColumns = 50;
+  Array ids({kRows, kColumns}, DType::i32);
+  for (int64_t i = 0; i < ids.numel(); ++i)
+    ids.set(i, i % kColumns == 0 ? 1 : i % kColumns > 40 ? 0 : static_cast<double>(4 + i % 96));
+  const MaskingOptions options{.vocabulary = 100, .mask = 3, .special = {0, 1, 2}};
+  Array hidden = ids;
+  Philox random(5, 2);
+  const Array targets = mask_tokens(hidden, options, random);
+  int64_t chosen = 0, masked = 0, kept = 0, others = 0;
+  for (int64_t i = 0; i < ids.numel(); ++i) {
+    if (targets.at(i) == kIgnoreIndex) {
+      CHECK(hidden.at(i) == ids.at(i));
+      continue;
+    }
+    CHECK(targets.at(i) == ids.at(i));
+    CHECK(ids.at(i) > 3);
+    ++chosen;
+    masked += hidden.at(i) == 3;
+    kept += hidden.at(i) == ids.at(i);
+    others += hidden.at(i) != 3 && hidden.at(i) != ids.at(i);
+    CHECK(hidden.at(i) >= 3);
+  }
+  const auto close = [](double share, double expected) { return std::abs(share - expected) < 0.03; };
+  const auto of_chosen = [&](int64_t count) {
+    return static_cast<double>(count) / static_cast<double>(chosen);
+  };
+  CHECK(close(static_cast<double>(chosen) / (kRows * 40), 0.15));
+  CHECK(close(of_chosen(masked), 0.8));
+  CHECK(close(of_chosen(kept), 0.1));
+  CHECK(close(of_chosen(others), 0.1));
+
+  const auto again = [&](uint64_t seed) {
+    Array copy = ids;
+    Philox same(seed, 2);
+    return std::pair{mask_tokens(copy, options, same), copy};
+  };
+  CHECK(same_bytes(again(5).first, targets));
+  CHECK(same_bytes(again(5).second, hidden));
+  CHECK_FALSE(same_bytes(again(6).first, targets));
+
+  // Of a short text one token is hidden in any case, of special ones none.
+  Array few({2, 3}, std::span<const int32_t>(std::array<int32_t, 6>{1, 9, 2, 1, 2, 0}));
+  const Array one =
+      mask_tokens(few, {.vocabulary = 100, .mask = 3, .special = {0, 1, 2}, .chosen = 1e-9}, random);
+  CHECK(one.at(1) == 9);
+  for (const int64_t i : {0, 2, 3, 4, 5}) CHECK(one.at(i) == kIgnoreIndex);
+
+  check_error("the mask 100 is not in a vocabulary of 100",
+              [&] { mask_tokens(few, {.vocabulary = 100, .mask = 100}, random); });
+  check_error("the id 9 is not in a vocabulary of 5", [&] {
+    mask_tokens(few = Array({1, 1}, std::span<const int32_t>(std::array<int32_t, 1>{9})),
+                {.vocabulary = 5, .mask = 3}, random);
+  });
+  check_error("all tokens of the vocabulary are special",
+              [&] { mask_tokens(few, {.vocabulary = 1, .mask = 0}, random); });
+  check_error("are not in [0, 1]",
+              [&] { mask_tokens(few, {.vocabulary = 9, .mask = 3, .masked = 0.95}, random); });
+  Array floats({1, 1}, DType::f32);
+  check_error("f32 [1, 1], not i32 [n, t]",
+              [&] { mask_tokens(floats, {.vocabulary = 9, .mask = 3}, random); });
 }
 
 TEST_CASE("LLaMA") {
