@@ -199,6 +199,9 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& targets, const CrossEnt
 // In-place updates of variables; the result is the variable's new value. Learning rates and the like are f32
 // scalars in device memory, so that a recorded program can be replayed while they change.
 Tensor assign(const Variable& variable, const Tensor& value);
+// A part of the variable: value, f32 or i32, has its shape but for `axis`, along which it lies from `place`
+// (i32, one number, in device memory) on; what would lie outside is left out.
+Tensor assign_slice(const Variable& variable, const Tensor& value, int64_t axis, const Tensor& place);
 Tensor accumulate(const Variable& variable, const Tensor& x);  // variable += x, both f32 of one shape
 
 }  // namespace stithy

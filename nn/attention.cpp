@@ -1,11 +1,34 @@
 #include "nn/attention.h"
 
 #include <limits>
+#include <utility>
 
 #include "engine/core/error.h"
 #include "nn/init.h"
 
 namespace stithy::nn {
+
+namespace {
+thread_local AttentionTrace* current_trace = nullptr;
+}
+
+Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options,
+              const Tensor& mask) {
+  if (current_trace)
+    current_trace->calls_.push_back({current_scope(), attention_weights(q, k, options, mask)});
+  return attention(q, k, v, options, mask);
+}
+
+Tensor attention_weights(const Tensor& q, const Tensor& k, const AttentionOptions& options,
+                         const Tensor& mask) {
+  AttentionOptions kept = options;
+  kept.dropout = 0;
+  const Tensor identity = one_hot(arange(k.dim(-2)), k.dim(-2));
+  return attention(q, k, expand(identity, {k.dim(0), k.dim(1), k.dim(2), k.dim(2)}), kept, mask);
+}
+
+AttentionTrace::AttentionTrace() : outer_(std::exchange(current_trace, this)) {}
+AttentionTrace::~AttentionTrace() { current_trace = outer_; }
 
 MultiHeadAttention::MultiHeadAttention(int64_t size, int64_t heads, const MultiHeadOptions& options)
     : size_(size), heads_(heads), options_(options) {
@@ -69,7 +92,7 @@ Tensor MultiHeadAttention::forward(const Tensor& query, const Tensor& key, const
                                  .dropout = training() ? options_.dropout : 0,
                                  .alibi = attend.alibi,
                                  .lengths = attend.lengths};
-  const Tensor y = attention(qkv[0], qkv[1], qkv[2], options, mask);
+  const Tensor y = nn::attend(qkv[0], qkv[1], qkv[2], options, mask);
   return out_proj(reshape(transpose(y, 1, 2), query.shape()));
 }
 

@@ -17,6 +17,33 @@ struct Attend {
   Tensor alibi;  // f32 [heads]: alibi_slopes()
 };
 
+// attention() of a model, which AttentionTrace notes.
+Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options = {},
+              const Tensor& mask = {});
+// What attention() multiplies v with, dropout aside: [n, heads, tq, tk], rows that sum to 1. It takes memory
+// for all of them: for pictures.
+Tensor attention_weights(const Tensor& q, const Tensor& k, const AttentionOptions& options = {},
+                         const Tensor& mask = {});
+
+// While one lives, notes the attention_weights() of each attend(). Where nobody fetches them they cost
+// nothing.
+class AttentionTrace {
+ public:
+  struct Call {
+    std::string path;  // of the layer: "decoder.layers.0.self_attn"
+    Tensor weights;
+  };
+  AttentionTrace();
+  ~AttentionTrace();
+  AttentionTrace(const AttentionTrace&) = delete;
+  const std::vector<Call>& calls() const { return calls_; }
+
+ private:
+  friend Tensor attend(const Tensor&, const Tensor&, const Tensor&, const AttentionOptions&, const Tensor&);
+  std::vector<Call> calls_;
+  AttentionTrace* outer_;
+};
+
 struct MultiHeadOptions {
   bool bias = true;
   float dropout = 0;  // of the probabilities, in training

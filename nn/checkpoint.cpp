@@ -86,11 +86,23 @@ void save_weights(const std::string& path, const Module& model) {
 
 namespace {
 // The tensors below the key under which a training program put those of the model, their names without it:
-// where most of the model's names are found. DataParallel and torch.compile put a word before each.
+// where most of the model's names are found. DataParallel and torch.compile put a word before each, and a
+// model with a head has its BERT below that name.
 TensorFile weights_in(TensorFile file, const std::vector<NamedVariable>& variables) {
+  // TensorFlow's names for layer norms, in BERT's first files.
+  for (const auto& [theirs, ours] : {std::pair{".gamma", ".weight"}, std::pair{".beta", ".bias"}}) {
+    std::vector<std::string> renamed;
+    for (const auto& [name, array] : file.tensors)
+      if (name.ends_with(cat("LayerNorm", theirs))) renamed.push_back(name);
+    for (const std::string& name : renamed) {
+      auto entry = file.tensors.extract(name);
+      entry.key() = name.substr(0, name.rfind('.')) + ours;
+      file.tensors.insert(std::move(entry));
+    }
+  }
   std::string best;
   int64_t most = -1;
-  for (const char* key : {"", "state_dict.", "model_state_dict.", "model."})
+  for (const char* key : {"", "state_dict.", "model_state_dict.", "model.", "bert."})
     for (const char* wrapper : {"", "module.", "_orig_mod."}) {
       const std::string prefix = cat(key, wrapper);
       const int64_t found = std::count_if(
@@ -98,6 +110,20 @@ TensorFile weights_in(TensorFile file, const std::vector<NamedVariable>& variabl
           [&](const NamedVariable& variable) { return file.tensors.contains(prefix + variable.name); });
       if (found > most) most = found, best = prefix;
     }
+  // A file of Hugging Face's of a model without a head lacks the word before all names of the model within.
+  std::string base;
+  for (const char* word : {"transformer.", "model.", "bert."}) {
+    const std::string prefix = word;
+    const int64_t found = std::count_if(variables.begin(), variables.end(), [&](const NamedVariable& v) {
+      return v.name.starts_with(prefix) && file.tensors.contains(v.name.substr(prefix.size()));
+    });
+    if (found > most) most = found, base = prefix;
+  }
+  if (!base.empty()) {
+    TensorFile whole{{}, std::move(file.metadata)};
+    for (auto& [name, array] : file.tensors) whole.tensors.emplace(base + name, std::move(array));
+    return whole;
+  }
   if (best.empty()) return file;
   TensorFile part{{}, std::move(file.metadata)};
   for (auto& [name, array] : file.tensors)
@@ -108,7 +134,11 @@ TensorFile weights_in(TensorFile file, const std::vector<NamedVariable>& variabl
 
 std::vector<std::string> load_weights(const std::string& path, const Module& model, bool partial,
                                       const std::string& except) {
-  std::vector<NamedVariable> variables = weights_of(model);
+  return load_weights(path, weights_of(model), partial, except);
+}
+
+std::vector<std::string> load_weights(const std::string& path, std::vector<NamedVariable> variables,
+                                      bool partial, const std::string& except) {
   const TensorFile file = weights_in(read_tensor_file(path), variables);
   std::erase_if(variables, [&](const NamedVariable& v) {
     // BatchNorm had no counter before PyTorch 0.4.1, and files of that time are still handed out.

@@ -21,7 +21,13 @@ Metadata load_checkpoint(const std::string& path, const std::vector<NamedVariabl
 
 // Only the parameters and buffers of a model, as in files of PyTorch and Hugging Face. Read from safetensors
 // and from files of torch.save (nn/torch_file.h), told apart by their bytes; under the keys "state_dict",
-// "model_state_dict" or "model", and with the "module." of DataParallel, too. f16 and bf16 become f32.
+<<<<<<< HEAD
+// "model_state_dict" or "model", with the "module." of DataParallel, and without the "transformer.", "model."
+// or "bert." that Hugging Face's models with a head have before the others' names. f16 and bf16 become f32.
+=======
+// "model_state_dict", "model" or "bert", with the "module." of DataParallel, and with the names that layer
+// norms had in BERT's first files (gamma, beta), too. f16 and bf16 become f32.
+>>>>>>> seqmodels
 // Tensors that the model does not have are passed over; a missing one throws Error unless `partial`, and one
 // of another shape always does: the message lists what is missing, different and there instead. So are passed
 // over those of the model whose names match `except` (* stands for any text): "fc.*" loads a backbone and
@@ -29,5 +35,8 @@ Metadata load_checkpoint(const std::string& path, const std::vector<NamedVariabl
 void save_weights(const std::string& path, const Module& model);
 std::vector<std::string> load_weights(const std::string& path, const Module& model, bool partial = false,
                                       const std::string& except = {});
+// The same for these variables alone.
+std::vector<std::string> load_weights(const std::string& path, std::vector<NamedVariable> variables,
+                                      bool partial = false, const std::string& except = {});
 
 }  // namespace stithy::nn

@@ -12,17 +12,6 @@
 namespace stithy::nn {
 namespace {
 
-class EvaluationMode {
- public:
-  explicit EvaluationMode(Module& model) : model_(model), was_training_(model.training()) { model.eval(); }
-  ~EvaluationMode() { model_.train(was_training_); }
-  EvaluationMode(const EvaluationMode&) = delete;
-
- private:
-  Module& model_;
-  bool was_training_;
-};
-
 // The logits of the asked classes, [n].
 Tensor class_scores(const char* where, Module& model, const Tensor& x, std::span<const int32_t> classes) {
   if (x.dtype() != DType::f32 || x.rank() < 2)

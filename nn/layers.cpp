@@ -24,20 +24,54 @@ void check_last(const Module& layer, const Tensor& x, int64_t size) {
 }
 }  // namespace
 
-Linear::Linear(int64_t in, int64_t out, bool with_bias) {
-  check_positive("Linear", {in, out});
-  weight = parameter("weight", uniform_fan_in({out, in}, in));
+Projection::Projection(const char* name, int64_t in, int64_t out, bool with_bias, Layout layout)
+    : name_(name), layout_(layout) {
+  check_positive(name, {in, out});
+  weight =
+      parameter("weight", uniform_fan_in(layout == Layout::out_in ? Shape{out, in} : Shape{in, out}, in));
   if (with_bias) bias = parameter("bias", uniform_fan_in({out}, in));
 }
 
-Tensor Linear::forward(const Tensor& x) {
-  check_last(*this, x, weight.shape()[1]);
-  const Tensor y = matmul(x, transpose(weight));
-  return bias.defined() ? y + bias : y;
+Tensor Projection::forward(const Tensor& x) {
+  check_last(*this, x, in());
+  Tensor y = matmul(x, layout_ == Layout::out_in ? transpose(weight) : weight.tensor());
+  if (bias.defined()) y = y + bias;
+  return lora_ ? y + lora_->b(lora_->a(lora_->dropout(x))) * lora_->scale : y;
 }
 
-std::string Linear::describe() const {
-  return cat("Linear(", weight.shape()[1], ", ", weight.shape()[0], ")");
+std::string Projection::describe() const { return cat(name_, "(", in(), ", ", out(), ")"); }
+
+void Projection::adapt(int64_t rank, float scale, float dropout) {
+  if (lora_) throw Error(describe(), "has an adapter already", "merge_lora() makes it a part of the weight");
+  if (rank < 1) throw Error(describe(), cat("the rank of an adapter must be at least 1, got ", rank));
+  const Dropout drop(dropout);  // throws before anything is added
+  LowRank lora{.scale = scale};
+  lora.a = child("lora_A", Linear(in(), rank, false));
+  lora.b = child("lora_B", Linear(rank, out(), false));
+  lora.b->weight.set(Array({out(), rank}, DType::f32));
+  lora.dropout = child("lora_dropout", drop);
+  lora_ = std::move(lora);
+}
+
+void Projection::merge() {
+  if (!lora_) throw Error(describe(), "has no adapter to merge");
+  const Array a = lora_->a->weight.value(), b = lora_->b->weight.value();
+  const auto a_values = a.values<float>(), b_values = b.values<float>();
+  Array merged = weight.value();
+  const auto w = merged.values<float>();
+  const size_t rows = static_cast<size_t>(out()), columns = static_cast<size_t>(in());
+  const size_t rank = a_values.size() / columns;
+  for (size_t o = 0; o < rows; ++o)
+    for (size_t i = 0; i < columns; ++i) {
+      double sum = 0;
+      for (size_t r = 0; r < rank; ++r)
+        sum += static_cast<double>(b_values[o * rank + r]) * a_values[r * columns + i];
+      float& element = w[layout_ == Layout::out_in ? o * columns + i : i * rows + o];
+      element = static_cast<float>(element + lora_->scale * sum);
+    }
+  weight.set(merged);
+  for (const char* name : {"lora_A", "lora_B", "lora_dropout"}) remove_child(name);
+  lora_.reset();
 }
 
 Bilinear::Bilinear(int64_t in1, int64_t in2, int64_t out, bool with_bias) {

@@ -8,13 +8,47 @@
 
 namespace stithy::nn {
 
-// y = x w^T + b over the last axis. weight [out, in], bias [out]; both uniform in +-1 / sqrt(in).
-class Linear : public Module {
+class Linear;
+class Dropout;
+
+// What adapts a layer (nn/lora.h): scale (dropout(x) a^T) b^T is added to y. a [rank, in], b [out, rank].
+struct LowRank {
+  Child<Linear> a, b;
+  Child<Dropout> dropout;
+  float scale = 1;
+};
+
+// y = x w^T + b over the last axis, or x w + b: what Linear and layers like it are.
+class Projection : public Module {
  public:
-  Linear(int64_t in, int64_t out, bool bias = true);
   Tensor forward(const Tensor& x) override;
   std::string describe() const override;
+  int64_t in() const { return weight.shape()[layout_ == Layout::out_in ? 1 : 0]; }
+  int64_t out() const { return weight.shape()[layout_ == Layout::out_in ? 0 : 1]; }
   Variable weight, bias;
+
+  // Adds the children lora_A and lora_B, of which the first starts as a Linear does and the second at zero,
+  // and lora_dropout. Throws Error for a rank below 1 and where they are there already.
+  void adapt(int64_t rank, float scale, float dropout);
+  // Adds what they make to the weight and removes them. Throws Error where there are none.
+  void merge();
+  const LowRank* adapter() const { return lora_ ? &*lora_ : nullptr; }
+
+ protected:
+  enum class Layout : uint8_t { out_in, in_out };  // of the weight
+  // Starts uniform in +-1 / sqrt(in).
+  Projection(const char* name, int64_t in, int64_t out, bool bias, Layout layout = Layout::out_in);
+
+ private:
+  const char* name_;
+  Layout layout_;
+  std::optional<LowRank> lora_;
+};
+
+// weight [out, in], bias [out]; both uniform in +-1 / sqrt(in).
+class Linear : public Projection {
+ public:
+  Linear(int64_t in, int64_t out, bool bias = true) : Projection("Linear", in, out, bias) {}
 };
 
 // y[..., k] = sum over i, j of x1[..., i] w[k, i, j] x2[..., j] + b[k]. weight [out, in1, in2], bias [out].
@@ -84,6 +118,14 @@ class Sequential : public Module {
   Module& operator[](size_t i) const { return *children().at(i).second; }
   Tensor forward(const Tensor& x) override;
   std::string describe() const override { return "Sequential"; }
+};
+
+// Layers of one kind under the names "0", "1", ..., which have no order of their own (PyTorch's ModuleList).
+template <std::derived_from<Module> M>
+class ModuleList : public Module {
+ public:
+  Child<M> add(M module) { return child(std::to_string(children().size()), std::move(module)); }
+  std::string describe() const override { return "ModuleList"; }
 };
 
 // A layer without parameters around a function.

@@ -1,8 +1,13 @@
 #include "nn/loss.h"
 
+#include <cmath>
+
+#include <algorithm>
+
 #include <limits>
 
 #include "engine/core/error.h"
+#include "engine/graph/node.h"
 #include "engine/ops_sequence.h"
 
 namespace stithy::nn {
@@ -56,6 +61,84 @@ Tensor Mse::operator()(const Tensor& output, const Tensor& target) const {
 Tensor L1::operator()(const Tensor& output, const Tensor& target) const {
   check_same("L1", output, target);
   return reduce(abs(output - target), reduction);
+}
+
+namespace {
+struct Flat {
+  Tensor x, target;  // [rows, in], [rows]
+};
+Flat flat(const char* name, const Tensor& x, const Tensor& weight, const Tensor& target, const Tensor& bias) {
+  const auto refuse = [&](const char* what, const Tensor& value, const char* hint) {
+    throw Error(name, cat(what, " has the shape ", value.shape()), hint);
+  };
+  if (x.rank() < 1) refuse("x", x, "it is [..., in]");
+  if (weight.rank() != 2 || weight.dim(1) != x.dim(-1)) refuse("the weight", weight, "it is [classes, in]");
+  Shape rows;
+  for (int d = 0; d + 1 < x.rank(); ++d) rows.push_back(x.dim(d));
+  if (target.dtype() != DType::i32 || target.shape() != rows)
+    refuse("the target", target, "it is i32, and has x's shape without the last axis");
+  if (bias.defined() && bias.shape() != Shape{weight.dim(0)}) refuse("the bias", bias, "it is [classes]");
+  return {reshape(x, {-1, x.dim(-1)}), reshape(target, {-1})};
+}
+}  // namespace
+
+Tensor LinearCrossEntropy::operator()(const Tensor& x, const Tensor& weight, const Tensor& target,
+                                      const Tensor& bias) const {
+  const auto [rows, targets] = flat("LinearCrossEntropy", x, weight, target, bias);
+  const int64_t count = rows.dim(0), classes = std::max<int64_t>(weight.dim(0), 1);
+  if (chunk < 0) throw Error("LinearCrossEntropy", cat("a chunk of ", chunk, " rows"), "0 chooses");
+  const auto loss_of = [&](int64_t begin, int64_t end, Reduction reduction) {
+    Tensor logits = matmul(slice(rows, 0, begin, end), transpose(weight));
+    if (bias.defined()) logits = logits + bias;
+    CrossEntropyOptions options{.label_smoothing = label_smoothing, .ignore_index = ignore_index};
+    options.reduction = reduction;
+    return cross_entropy(logits, slice(targets, 0, begin, end), options);
+  };
+  // As many chunks as needed, all alike but for the last: few shapes of kernels.
+  constexpr int64_t kLogits = int64_t{1} << 24;
+  const int64_t most = chunk > 0 ? chunk : std::max<int64_t>(kLogits / classes, 1);
+  const int64_t chunks = (count + most - 1) / most;
+  if (chunks <= 1) return loss_of(0, count, Reduction::mean);
+  const int64_t each = (count + chunks - 1) / chunks;
+  Tensor total;
+  for (int64_t begin = 0; begin < count; begin += each) {
+    const RecomputeGuard again;
+    const Tensor part = loss_of(begin, std::min(begin + each, count), Reduction::sum);
+    total = total.defined() ? total + part : part;
+  }
+  const Tensor ignored = Array({1}, std::vector{ignore_index});
+  return total / sum(cast(not_equal(targets, ignored), DType::f32));
+}
+
+Tensor SampledCrossEntropy::operator()(const Tensor& x, const Tensor& weight, const Tensor& target,
+                                       const Tensor& bias, const Tensor& sampled) const {
+  const auto [rows, targets] = flat("SampledCrossEntropy", x, weight, target, bias);
+  if (samples < 1) throw Error("SampledCrossEntropy", cat(samples, " samples"), "give at least 1");
+  if (sampled.defined() && (sampled.dtype() != DType::i32 || sampled.rank() != 1))
+    throw Error("SampledCrossEntropy",
+                cat("the classes drawn are ", sampled.dtype(), " ", sampled.shape(), ", not i32 [samples]"));
+  const auto classes = static_cast<float>(weight.dim(0));
+  const float log_all = std::log(classes + 1);
+  // The inverse of the distribution function log(k + 1) / log(classes + 1); rounding may reach one class too
+  // far.
+  const Tensor drawn =
+      sampled.defined()
+          ? sampled
+          : cast(minimum(floor(exp(uniform({samples}) * log_all) - 1.0f), classes - 1), DType::i32);
+  const auto count = static_cast<float>(drawn.dim(0));
+  const auto logit = [&](const Tensor& product, const Tensor& which) {
+    const Tensor k = cast(which, DType::f32);
+    const Tensor expected = (log(k + 2.0f) - log(k + 1.0f)) * (count / log_all);
+    const Tensor y = bias.defined() ? product + squeeze(embedding(unsqueeze(bias, 1), which), 1) : product;
+    return y - log(expected);
+  };
+  const Tensor own = logit(sum(rows * embedding(weight, targets), {1}), targets);
+  const Tensor others = logit(matmul(rows, transpose(embedding(weight, drawn))), drawn);
+  // A sample that is the target itself is no other class.
+  const Tensor hits = equal(unsqueeze(targets, 1), unsqueeze(drawn, 0));
+  const Tensor all =
+      concat(std::vector{unsqueeze(own, 1), where(hits, -std::numeric_limits<float>::infinity(), others)}, 1);
+  return mean(logsumexp(all, {1}) - own);
 }
 
 Tensor Huber::operator()(const Tensor& output, const Tensor& target) const {

@@ -18,6 +18,30 @@ struct CrossEntropy : CrossEntropyOptions {
   }
 };
 
+// CrossEntropy of the logits x w^T + b, which are made, and made again backward, for some rows at a time:
+// where there are many classes, all of them would take more memory than the model. x [..., in], weight
+// [classes, in], bias [classes] or undefined, target i32 [...].
+struct LinearCrossEntropy {
+  int64_t chunk = 0;  // rows at a time; 0: as many as make 16 Mi logits
+  float label_smoothing = 0;
+  int32_t ignore_index = -100;
+  Tensor operator()(const Tensor& x, const Tensor& weight, const Tensor& target,
+                    const Tensor& bias = {}) const;
+};
+
+// Cross entropy of the logits x w^T + b among the target's class and `samples` others, drawn anew at each
+// step with probability log((k + 2) / (k + 1)) / log(classes + 1) for class k (classes are to be numbered by
+// falling frequency) and the same for all rows; logits are corrected by how often a class is to be expected
+// (Jean et al. 2015, "On Using Very Large Target Vocabulary for Neural Machine Translation"). For training:
+// the mean of x [..., in], weight [classes, in], bias [classes] or undefined, target i32 [...] in [0,
+// classes).
+struct SampledCrossEntropy {
+  int64_t samples = 1024;
+  // The classes drawn, i32 [samples]; undefined: they are drawn.
+  Tensor operator()(const Tensor& x, const Tensor& weight, const Tensor& target, const Tensor& bias = {},
+                    const Tensor& sampled = {}) const;
+};
+
 // -w[t] x[t] of log-probabilities [..., c] and targets i32 [...]; the mean is weighted by w.
 struct Nll {
   int32_t ignore_index = -100;

@@ -77,6 +77,11 @@ void Module::add_child(const std::string& name, std::shared_ptr<Module> module) 
   for (auto& [path, variable] : named_buffers()) variable.rename(path);
 }
 
+void Module::remove_child(const std::string& name) {
+  if (std::erase_if(children_, [&](const auto& c) { return c.first == name; }) == 0)
+    throw Error(describe(), cat("has no child named \"", name, "\""));
+}
+
 void Module::visit(const std::string& path, std::vector<NamedModule>& out) const {
   out.push_back({path, this});
   for (const auto& [name, module] : children_) module->visit(join(path, name), out);
@@ -146,6 +151,14 @@ Module& Module::submodule(const std::string& path) {
   }
   throw Error(describe(), cat("has no child named \"", first, "\""),
               names.empty() ? "it has no children" : "its children are " + names);
+}
+
+// A root that is frozen says that it evaluates, whatever the parts of it that are trained do.
+EvaluationMode::EvaluationMode(Module& model)
+    : model_(model), was_training_(std::ranges::any_of(model.named_modules(), [](const auto& named) {
+        return named.module->training();
+      })) {
+  model.eval();
 }
 
 CallTrace::CallTrace() : outer_(std::exchange(current_trace, this)) {}

@@ -108,6 +108,8 @@ class Module {
     return Child<M>(std::move(shared));
   }
   void add_child(const std::string& name, std::shared_ptr<Module> module);
+  // Throws Error where there is none.
+  void remove_child(const std::string& name);
   const std::vector<std::pair<std::string, std::shared_ptr<Module>>>& children() const { return children_; }
 
  private:
@@ -141,6 +143,18 @@ template <class... Arguments>
 auto Child<M>::operator()(Arguments&&... arguments) const {
   return Module::call(*module_, [&] { return module_->forward(std::forward<Arguments>(arguments)...); });
 }
+
+// While one lives, the model is in evaluation mode; then it is in the mode in which it was.
+class EvaluationMode {
+ public:
+  explicit EvaluationMode(Module& model);
+  ~EvaluationMode() { model_.train(was_training_); }
+  EvaluationMode(const EvaluationMode&) = delete;
+
+ private:
+  Module& model_;
+  bool was_training_;
+};
 
 // While alive, notes each call of a named module and what came out of it.
 class CallTrace {

@@ -11,6 +11,7 @@
 #include "nn/data/dataset.h"
 #include "nn/data/loader.h"
 #include "nn/fit.h"
+#include "nn/generate.h"
 #include "nn/init.h"
 #include "nn/layers.h"
 #include "nn/loss.h"

@@ -25,11 +25,6 @@ Tensor feed_forward(const TransformerOptions& o, bool training, const Tensor& x,
   return linear2(training && o.dropout > 0 ? dropout(y, o.dropout) : y);
 }
 
-template <class Layer>
-struct List : Module {
-  Child<Layer> add(size_t i, Layer layer) { return child(std::to_string(i), std::move(layer)); }
-};
-
 }  // namespace
 
 TransformerEncoderLayer::TransformerEncoderLayer(int64_t size, int64_t heads,
@@ -75,9 +70,8 @@ template <class Layer>
 TransformerStack<Layer>::TransformerStack(int64_t size, int64_t heads, int64_t layers, bool final_norm,
                                           const TransformerOptions& options) {
   if (layers < 1) throw Error("TransformerStack", cat("there must be a layer, got ", layers));
-  List<Layer> list;
-  for (size_t i = 0; i < static_cast<size_t>(layers); ++i)
-    layers_.push_back(list.add(i, Layer(size, heads, options)));
+  ModuleList<Layer> list;
+  for (int64_t i = 0; i < layers; ++i) layers_.push_back(list.add(Layer(size, heads, options)));
   child("layers", std::move(list));
   if (final_norm) norm_ = child("norm", LayerNorm(size, options.epsilon));
 }

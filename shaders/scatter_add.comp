@@ -1,7 +1,8 @@
 // y = x, with source[..., i, ...] added at index[..., i, ...] along one axis, as torch.scatter_add. One invocation makes
 // one element of y: it walks the index along the axis and adds what is its own, in order. No atomics, so the
 // result is the same every time; the cost is the size of y times the index's length along the axis. An index out
-// of range makes all of its line NaN.
+// of range makes all of its line NaN. A call walks `begin` to `end` of the index; the first begins from x, others go on
+// from y.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "math.glsl"
@@ -11,8 +12,10 @@ layout(local_size_x = 64, local_size_x_id = 0) in;
 layout(set = 0, binding = 0) readonly buffer X { float x[]; };
 layout(set = 0, binding = 1) readonly buffer Index { int index[]; };
 layout(set = 0, binding = 2) readonly buffer Source { float source[]; };
-layout(set = 0, binding = 3) writeonly buffer Y { float y[]; };
+layout(set = 0, binding = 3) buffer Y { float y[]; };
+layout(constant_id = 1) const bool IS_FIRST = true;
 layout(push_constant) uniform Push {
+  uint begin, end;
   uint count, axis, x_offset, index_offset, source_offset;
   uint shape[6];          // of x and y
   uint index_shape[6];    // of index and source, which are dense
@@ -34,9 +37,9 @@ void main() {
     }
     rest = outer;
   }
-  float sum = x[x_offset + i];
+  float sum = IS_FIRST ? x[x_offset + i] : y[i];
   if (covered) {
-    for (uint j = 0u; j < index_shape[axis]; ++j) {
+    for (uint j = begin; j < end; ++j) {
       const uint at = base + j * index_strides[axis];
       const int chosen = index[index_offset + at];
       if (chosen == int(own))

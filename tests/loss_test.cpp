@@ -9,6 +9,8 @@
 #include "engine/core/error.h"
 #include "engine/core/rng.h"
 #include "engine/graph/autograd.h"
+#include "engine/graph/program.h"
+#include "engine/ops.h"
 
 using namespace stithy;
 using nn::Reduction;
@@ -252,5 +254,78 @@ TEST_SUITE("loss") {
     CHECK_THROWS_AS(nn::BceWithLogits{}(column, row), Error);
     CHECK_THROWS_AS(nn::Hinge{}(column, row), Error);
     CHECK_THROWS_AS(nn::CosineSimilarity{}(column, row), Error);
+  }
+
+  TEST_CASE("cross entropy of a linear layer, some rows at a time") {
+    const Tensor x = random({3, 5, 4}, -1, 1, 21), weight = random({7, 4}, -1, 1, 22), bias = random({7}, -1, 1, 23);
+    Array classes({3, 5}, DType::i32);
+    for (int64_t i = 0; i < 15; ++i) classes.set(i, static_cast<double>(i * 3 % 7));
+    classes.set(4, -100);
+    const Tensor xs[] = {x, weight, bias};
+    const auto values_of = [&](const Tensor& loss) {
+      std::vector<Array> values{loss.eval()};
+      for (const Tensor& dx : gradients(loss, xs)) values.push_back(dx.eval());
+      return values;
+    };
+    const std::vector<Array> whole = values_of(
+        nn::CrossEntropy{{.label_smoothing = 0.1f}}(matmul(x, transpose(weight)) + bias, classes));
+    for (const int64_t chunk : {1, 4, 15, 100}) {
+      const nn::LinearCrossEntropy loss{.chunk = chunk, .label_smoothing = 0.1f};
+      const std::vector<Array> parts = values_of(loss(x, weight, classes, bias));
+      for (size_t v = 0; v < whole.size(); ++v)
+        for (int64_t i = 0; i < whole[v].numel(); ++i)
+          CHECK(parts[v].at(i) == doctest::Approx(whole[v].at(i)).epsilon(1e-5));
+    }
+    CHECK_THROWS_AS(nn::LinearCrossEntropy{}(x, bias, classes), Error);
+    CHECK_THROWS_AS((nn::LinearCrossEntropy{.chunk = -1}(x, weight, classes)), Error);
+  }
+
+  TEST_CASE("all logits of a large vocabulary are never there at once") {
+    const Tensor x = random({64, 8}, -1, 1, 24), weight = random({4096, 8}, -1, 1, 25);
+    const Array classes({64}, DType::i32);
+    const auto peak = [&](const Tensor& loss) {
+      const Tensor xs[] = {x, weight};
+      return Program(gradients(loss, xs)).plan().arena_bytes;
+    };
+    const uint64_t logits = 64 * 4096 * 4, whole = peak(nn::CrossEntropy{}(matmul(x, transpose(weight)), classes));
+    CHECK(whole > logits);
+    CHECK((peak(nn::LinearCrossEntropy{.chunk = 8}(x, weight, classes))) < logits / 2);
+  }
+
+  TEST_CASE("sampled cross entropy") {
+    const Array x = random({3, 4}, -1, 1, 26), weight = random({9, 4}, -1, 1, 27), bias = random({9}, -1, 1, 28);
+    const std::vector<int32_t> targets{0, 5, 8}, drawn{0, 1, 5, 3};
+    const Tensor loss = nn::SampledCrossEntropy{}(x, weight, Array({3}, targets), bias, Array({4}, drawn));
+    double expected = 0;
+    for (int64_t row = 0; row < 3; ++row) {
+      const auto logit = [&](int32_t k) {
+        double sum = bias.at(k);
+        for (int64_t i = 0; i < 4; ++i) sum += x.at(row * 4 + i) * weight.at(k * 4 + i);
+        return sum - std::log(4 * std::log((k + 2.0) / (k + 1.0)) / std::log(10.0));
+      };
+      const int32_t target = targets[static_cast<size_t>(row)];
+      double total = std::exp(logit(target));
+      for (const int32_t k : drawn)
+        if (k != target) total += std::exp(logit(k));
+      expected += (std::log(total) - logit(target)) / 3;
+    }
+    CHECK(loss.eval().at(0) == doctest::Approx(expected).epsilon(1e-5));
+    // Drawn by the device, class k as often as the formula says, in range.
+    const int64_t samples = 20000;
+    nn::SampledCrossEntropy many{.samples = samples};
+    const double value = many(x, weight, Array({3}, targets), bias).eval().at(0);
+    double exact = 0;  // what it comes to with very many samples: the full softmax
+    for (int64_t row = 0; row < 3; ++row) {
+      double total = 0, own = 0;
+      for (int32_t k = 0; k < 9; ++k) {
+        double sum = bias.at(k);
+        for (int64_t i = 0; i < 4; ++i) sum += x.at(row * 4 + i) * weight.at(k * 4 + i);
+        total += std::exp(sum);
+        if (k == targets[static_cast<size_t>(row)]) own = sum;
+      }
+      exact += (std::log(total) - own) / 3;
+    }
+    CHECK(value == doctest::Approx(exact).epsilon(0.03));
+    CHECK_THROWS_AS((nn::SampledCrossEntropy{.samples = 0}(x, weight, Array({3}, targets))), Error);
   }
 }

@@ -1,187 +1,41 @@
-// Vision models against PyTorch: tests/golden/make_models_golden.py wrote names, shapes and, in double
-// precision, outputs, losses and samples of gradients. Weights and inputs come from a formula.
+// Vision models and recurrent layers against PyTorch, by what tests/golden/make_models_golden.py wrote.
 #include "nn/models/models.h"
 
 #include <doctest/doctest.h>
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <functional>
-#include <nlohmann/json.hpp>
 
 #include "engine/core/error.h"
-#include "engine/graph/program.h"
 #include "nn/models/blocks.h"
 #include "nn/nn.h"
 #include "nn/safetensors.h"
+#include "tests/golden_models.h"
 #include "tests/temporary_folder.h"
 
 using namespace stithy;
-using nlohmann::json;
+using testing::fill, testing::Run, testing::state_of, testing::Tolerance, testing::values;
 
 namespace {
 
-// Uniform in [-1, 1): a hash of the name and of the element's index, exact in fp32.
-Array values(const std::string& name, const Shape& shape) {
-  uint32_t start = 2166136261u;  // FNV-1a
-  for (const char c : name) start = (start ^ static_cast<uint8_t>(c)) * 16777619u;
-  Array out(shape, DType::f32);
-  uint32_t i = 0;
-  for (float& value : out.values<float>()) {
-    uint32_t x = i++ * 0x9E3779B1u + start;
-    x = (x ^ (x >> 15)) * 0x2C1B3C6Du;
-    x = (x ^ (x >> 12)) * 0x297A2D39u;
-    x ^= x >> 15;
-    value = static_cast<float>(x >> 8) * 0x1p-23f - 1;
-  }
-  return out;
+void check_names(const std::string& family, const std::string& name, const nn::Module& model) {
+  CHECK(testing::check_names(family, name, model) == "");
 }
-
-std::vector<nn::NamedVariable> state_of(const nn::Module& model) {
-  std::vector<nn::NamedVariable> state = model.named_parameters();
-  for (nn::NamedVariable& buffer : model.named_buffers()) state.push_back(std::move(buffer));
-  return state;
-}
-
-void fill(const nn::Module& model) {
-  for (auto& [name, variable] : state_of(model)) {
-    if (name.ends_with("num_batches_tracked")) continue;
-    const Shape& shape = variable.shape();
-    double mean = 0, factor = 0.125;
-    if (shape.rank() > 1)
-      factor = std::sqrt(6 / static_cast<double>(nn::init::fans(shape).in));
-    else if (name.ends_with("running_var"))
-      mean = 1, factor = 0.5;
-    else if (name.ends_with("weight"))
-      mean = 1, factor = 0.25;
-    Array array = values(name, shape);
-    for (float& value : array.values<float>()) value = static_cast<float>(mean + factor * value);
-    variable.set(array);
-  }
-}
-
-struct Run {
-  Tensor output, loss;
-};
-Run weighted(nn::Module& model, const Array& x) {
-  const Tensor y = model(Tensor(x));
-  return {y, sum(y * Tensor(values("r", y.shape())))};
-}
-
-json golden(const std::string& family, const std::string& name) {
-  std::ifstream file(std::string(STITHY_SOURCE_DIR) + "/tests/golden/models_" + family + ".json");
-  REQUIRE(file.is_open());
-  const json all = json::parse(file);
-  for (const json& model : all.at("models"))
-    if (model.at("name") == name) return model;
-  FAIL("no model " << name);
-  return {};
-}
-
-// The elements `index` of an array.
-void compare(const std::string& what, const Array& device, const json& index, const json& expected,
-             double tolerance) {
-  double size = 0, worst = 0;
-  for (const float value : device.values<float>()) size = std::max<double>(size, std::abs(value));
-  for (size_t i = 0; i < expected.size(); ++i) {
-    const double error = std::abs(device.at(index[i].get<int64_t>()) - expected[i].get<double>());
-    if (std::isnan(error) || error > worst) worst = error;  // once NaN, it stays
-  }
-  if (!(worst <= tolerance * size)) FAIL_CHECK(what, " differs by ", worst, " where the largest is ", size);
-}
-// Elements at equal distances.
-void compare(const std::string& what, const Array& device, const json& expected, double tolerance) {
-  const auto count = static_cast<int64_t>(expected.size());
-  const int64_t step = device.numel() / count;
-  json index;
-  for (int64_t i = 0; i < count; ++i) index.push_back(i * step + step / 2);
-  compare(what, device, index, expected, tolerance);
-}
-
-struct Tolerance {
-  double output, gradient;
-};
-
-template <class Model, class RunModel>
-void check_mode(Model& model, const json& test, const Array& x, bool training, const Tolerance& tolerance,
-                RunModel run) {
-  const json& expected = test.at(training ? "train" : "eval");
-  INFO((training ? "training" : "evaluation"));
-  model.train(training);
-  const auto [output, loss] = run(model, x);
-  std::vector<Tensor> fetches{output, loss}, parameters;
-  const json samples = expected.value("gradients", json::array());
-  for (const json& gradient : samples)
-    for (const auto& [name, variable] : model.named_parameters())
-      if (name == gradient.at("name")) parameters.push_back(variable);
-  REQUIRE(parameters.size() == samples.size());
-  for (const Tensor& dw : gradients(loss, parameters)) fetches.push_back(dw);
-  const std::vector<Tensor> updates = nn::take_updates();
-  CHECK(updates.empty() == (!training || model.named_buffers().empty()));
-  // A fused kernel is a kernel of its own for each layer, which CPU drivers take seconds to compile; the
-  // small models, whose gradients in evaluation are looked at too, have them.
-  Program program(fetches, updates, {.fuse = training || !samples.empty()});
-  program.submit();
-  compare("output", program.read(0), expected.at("output"), tolerance.output);
-  // The terms of a weighted sum cancel in part, so its error goes with their sizes.
-  const double value = expected.at("loss"), error = std::abs(program.read(1).item() - value);
-  double size = 0;
-  for (const json& y : expected.at("output")) size += std::abs(y.get<double>());
-  size *= static_cast<double>(output.numel()) / static_cast<double>(expected.at("output").size());
-  CHECK(error <= tolerance.output * std::max(size, std::abs(value)));
-  for (size_t i = 0; i < parameters.size(); ++i) {
-    const json& gradient = samples[i];
-    const Array dw = program.read(i + 2);
-    double squares = 0;
-    for (const float v : dw.values<float>()) squares += static_cast<double>(v) * v;
-    const std::string name = gradient.at("name");
-    compare("gradient of " + name, dw, gradient.at("index"), gradient.at("values"), tolerance.gradient);
-    CHECK_MESSAGE(
-        std::sqrt(squares) == doctest::Approx(gradient.at("norm").get<double>()).epsilon(tolerance.gradient),
-        name);
-  }
-}
-
-void check_names(const nn::Module& model, const json& test) {
-  CHECK(model.parameter_count() == test.at("count").get<int64_t>());
-  if (!test.contains("state")) return;
-  std::vector<std::string> names;
-  for (const auto& [name, variable] : state_of(model)) {
-    std::string shape = cat(variable.shape());
-    std::erase_if(shape, [](char c) { return c == '[' || c == ']' || c == ' '; });
-    names.push_back(name + " " + shape);
-  }
-  // PyTorch lists BatchNorm's buffers as the modules stand, which is our order too.
-  CHECK(names == test.at("state").get<std::vector<std::string>>());
-}
-
 template <class Model>
-void check_names(const std::string& family, const std::string& name, const Model& model) {
-  INFO(family, ", ", name);
-  check_names(model, golden(family, name));
+void check(const std::string& family, const std::string& name, Model model, const Tolerance& tolerance) {
+  CHECK(testing::check_model(family, name, model, tolerance) == "");
 }
-
-template <class Model, class RunModel = Run (*)(nn::Module&, const Array&)>
+template <class Model, class RunModel>
 void check(const std::string& family, const std::string& name, Model model, const Tolerance& tolerance,
-           RunModel run = weighted) {
-  INFO(family, ", ", name);
-  const json test = golden(family, name);
-  check_names(model, test);
-  Shape shape;
-  for (const json& size : test.at("input")) shape.push_back(size.get<int64_t>());
-  const Array x = values("x", shape);
-  fill(model);
-  check_mode(model, test, x, true, tolerance, run);
-  if (test.contains("running_var"))
-    for (const auto& [buffer, variable] : model.named_buffers())
-      if (buffer == test.at("running_var").at("name"))
-        compare(buffer, variable.value(), test.at("running_var").at("values"), tolerance.output);
-  fill(model);
-  check_mode(model, test, x, false, tolerance, run);
+           RunModel run) {
+  const auto run_module = [&](nn::Module& module, const Array& x) {
+    return run(dynamic_cast<Model&>(module), x);
+  };
+  CHECK(testing::check_model(family, name, model, tolerance, run_module) == "");
 }
 
-// Relative to the largest value. A sum of n products has an error of about sqrt(n) 2^-24, 4e-6 for n = 5000,
+// A sum of n products has an error of about sqrt(n) 2^-24, 4e-6 for n = 5000,
 // and layers add theirs up.
 constexpr Tolerance kPlain{1e-5, 3e-5};
 // Batch norm divides by the deviation of as few as 8 values a channel here, which enlarges errors in each of

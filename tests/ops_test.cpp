@@ -56,7 +56,7 @@ TEST_CASE("rows") {
   for (const Row& row : rows()) {
     SUBCASE(row.op.c_str()) {
       for (const Case& test : row.cases) {
-        const Verdict verdict = run_case(row.op, test);
+        const Verdict verdict = run_case(row.op, test, std::getenv("STITHY_QUICK_ROWS") != nullptr);
         INFO(row.op, ", ", test.name);
         if (small_bindings() && refused_by_name(verdict)) continue;
         for (const std::string& failure : verdict.failures) FAIL_CHECK(failure);

@@ -28,22 +28,24 @@ run() {
     echo "validation, $label: FAILED"
     grep -o "^validation: [^:]*" "$log" | sort | uniq -c
     grep -m 3 "^validation: " "$log"
+    grep -m 20 -E "ERROR|FAILED|^terminate|status" "$log"
     tail -30 "$log"
     failed=1
   fi
 }
 # The layers keep something of every submission and look through all of it at the next: a process may not make
-# many. So the rows go letter by letter, and the long training tests, whose kernels the others run too, stay out
-# of all but the first run. The models, which are the layers of other suites, stay out of all.
+# many. So only the suites run in which kernels follow one another, and of the rows each letter by itself; neither
+# the long training tests nor the models, which are the layers of other suites.
 submission_a_kernel() (
   export STITHY_VALIDATION=1 STITHY_DEBUG=submit-each
   export VK_LAYER_ENABLES=VALIDATION_CHECK_ENABLE_SYNCHRONIZATION_VALIDATION_QUEUE_SUBMIT
-  local good=0 letter
-  "$tests" --test-suite-exclude=train,ops,models "$@" || good=1
-  for letter in {a..z}; do
-    "$tests" --test-suite=ops --test-case=rows --subcase="$letter*" "$@" || good=1
-  done
-  exit $good
+  good=0
+  part() {
+    "$tests" "$@" || { good=$?; echo "validation: status $good of $*"; }
+  }
+  part --test-suite=graph,autograd,fuse,recompute,optim,optimizer,pieces,plan,submissions,nn,nn_vision,loss,sequence "$@"
+  for letter in {a..z}; do part --test-suite=ops --test-case=rows --subcase="$letter*" "$@"; done
+  exit "$good"
 )
 run "core and synchronization" env STITHY_VALIDATION=1 "$tests" --test-suite-exclude=models "$@"
 run "one submission a kernel" submission_a_kernel "$@"

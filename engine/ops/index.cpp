@@ -48,8 +48,8 @@ void launch_gather(const Node& n, Launch& launch) {
 
 void launch_scatter_add(const Node& n, Launch& launch) {
   const Tensor &x = n.in(0), &index = n.in(1), &source = n.in(2);
-  const int64_t count = x.numel();
-  launch(shaders::scatter_add{.x = launch.in(0),
+  const int64_t count = x.numel(), length = index.shape()[n.attrs<Axis>().axis];
+  shaders::scatter_add kernel{.x = launch.in(0),
                               .index = launch.in(1),
                               .source = launch.in(2),
                               .y = launch.out(),
@@ -60,8 +60,15 @@ void launch_scatter_add(const Node& n, Launch& launch) {
                                        .source_offset = u32(source.offset()),
                                        .shape = aligned(x.shape(), 1),
                                        .index_shape = aligned(index.shape(), 1),
-                                       .index_strides = aligned(index.strides(), 0)}},
-         groups_of(launch, static_cast<uint64_t>(count)));
+                                       .index_strides = aligned(index.strides(), 0)}};
+  // The kernel's other loop turns once an axis.
+  const int64_t range = int64_t{launch.device().most_turns} - 2 * kMaxRank;
+  for (int64_t begin = 0; begin == 0 || begin < length; begin += range) {
+    kernel.spec.IS_FIRST = begin == 0;
+    kernel.push.begin = u32(begin);
+    kernel.push.end = u32(std::min(begin + range, length));
+    launch(kernel, groups_of(launch, static_cast<uint64_t>(count)));
+  }
 }
 
 const OpDef& kScatterAdd =
@@ -133,7 +140,17 @@ void launch_embedding_backward(const Node& n, Launch& launch) {
     kernel.push.rows = static_cast<uint32_t>(count);
     const auto elements = static_cast<uint32_t>(count * columns);
     launch_elements(launch, shaders::fill{.y = kernel.dw, .push = {.count = elements}}, elements);
-    launch_rows(launch, kernel, static_cast<uint64_t>(index.numel()), 1);
+    // A position is compared with the others of its range, which is quadratic, and adds the rows of all of
+    // them.
+    const uint64_t turns = columns / std::max(launch.device().min_subgroup_size, 1u) + 3;
+    const auto range =
+        static_cast<int64_t>(std::clamp<uint64_t>(launch.device().most_turns / turns, 1, uint64_t{1024}));
+    for (int64_t begin = 0; begin < index.numel(); begin += range) {
+      const int64_t end = std::min(begin + range, index.numel());
+      kernel.push.begin = u32(begin);
+      kernel.push.end = u32(end);
+      launch_rows(launch, kernel, static_cast<uint64_t>(end - begin), 1);
+    }
   }
 }
 [[maybe_unused]] const bool kCut = define_cut(launch_makes_windows, {"embedding", "embedding_backward"});

@@ -7,6 +7,7 @@
 #include "engine/ops/elements.h"
 #include "engine/ops_optim.h"
 #include "shaders/accumulate.h"
+#include "shaders/assign_slice.h"
 #include "shaders/copy.h"
 #include "shaders/optim.h"
 
@@ -178,6 +179,30 @@ void launch_accumulate(const Node& n, Launch& launch) {
 }
 const OpDef& kAccumulate = define_op({.name = "accumulate", .launch = launch_accumulate});
 
+// Inputs: the variable, the value, the place.
+struct SliceAxis {
+  int axis = 0;
+};
+const OpDef& kAssignSlice = define_op(
+    {.name = "assign_slice",
+     .dtypes = "f32 i32",
+     .launch =
+         [](const Node& n, Launch& launch) {
+           const Shape &shape = n.out().shape, &value = n.in(1).shape();
+           const int axis = n.attrs<SliceAxis>().axis;
+           uint32_t inner = 1;
+           for (int d = axis + 1; d < shape.rank(); ++d) inner *= static_cast<uint32_t>(shape[d]);
+           shaders::assign_slice kernel{.x = launch.in(1), .place = launch.in(2), .y = launch.out()};
+           kernel.push = {.elements = static_cast<uint32_t>(value.numel()),
+                          .count = static_cast<uint32_t>(value[axis]),
+                          .size = static_cast<uint32_t>(shape[axis]),
+                          .inner = inner,
+                          .x_offset = static_cast<uint32_t>(n.in(1).offset()),
+                          .place_offset = static_cast<uint32_t>(n.in(2).offset())};
+           launch(kernel, launch.grid((static_cast<uint64_t>(value.numel()) + 63) / 64));
+         },
+     .flops = [](const Node&) { return 0.0; }});
+
 Tensor scalar_of(std::string_view op, std::string_view what, const Tensor& x, bool integer = false) {
   if (x.numel() != 1 || !(x.dtype() == DType::f32 || (integer && x.dtype() == DType::i32)))
     throw Error(std::string(op), cat(what, " is ", x.dtype(), " ", x.shape(),
@@ -234,6 +259,26 @@ Tensor assign(const Variable& variable, const Tensor& value) {
   // A transposed view of the variable itself would be overwritten while it is read.
   const bool own = value.node()->out(value.output()).storage_node == variable.tensor().node().get();
   return make_update(kAssign, {}, {variable.tensor(), own ? contiguous(value) : value});
+}
+
+Tensor assign_slice(const Variable& variable, const Tensor& value, int64_t axis, const Tensor& place) {
+  const int a = normalize_axis("assign_slice", axis, variable.shape());
+  bool fits = value.rank() == variable.shape().rank() && value.dtype() == variable.dtype() &&
+              (value.dtype() == DType::f32 || value.dtype() == DType::i32);
+  for (int d = 0; fits && d < value.rank(); ++d)
+    fits = d == a ? value.dim(d) <= variable.shape()[d] : value.dim(d) == variable.shape()[d];
+  if (!fits)
+    throw Error("assign_slice",
+                cat("a value of ", value.dtype(), " ", value.shape(), " is no part of the variable '",
+                    variable.name(), "', ", variable.dtype(), " ", variable.shape(), ", along axis ", a),
+                "it has the variable's shape but for that axis, where it is no larger, and is f32 or i32");
+  if (place.numel() != 1 || place.dtype() != DType::i32)
+    throw Error("assign_slice",
+                cat("the place is ", place.dtype(), " ", place.shape(), ", but must be one number of i32"));
+  const bool own = value.node()->out(value.output()).storage_node == variable.tensor().node().get();
+  if (own && value.is_contiguous())
+    throw Error("assign_slice", cat("a part of the variable '", variable.name(), "' cannot move within it"));
+  return make_update(kAssignSlice, SliceAxis{a}, {variable.tensor(), contiguous(value), place});
 }
 
 Tensor accumulate(const Variable& variable, const Tensor& x) {

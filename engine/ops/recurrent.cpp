@@ -1,12 +1,15 @@
-// Recurrent layers: a product and a cell's step for each step of a sequence. shaders/recurrent.comp states
-// the formulas.
+// Recurrent layers: a product and a cell's step for each step of a sequence, one after the other or in one
+// kernel. shaders/recurrent.glsl states the formulas.
 #include "shaders/recurrent.h"
+#include <limits>
+
 #include "engine/graph/plan.h"
 #include "engine/ops.h"
 #include "engine/ops/elements.h"
 #include "engine/ops/product.h"
 #include "engine/ops_sequence.h"
 #include "shaders/copy.h"
+#include "shaders/recurrent_steps.h"
 
 namespace stithy {
 namespace {
@@ -18,6 +21,7 @@ struct Recurrent {
 };
 
 uint32_t u32(int64_t value) { return static_cast<uint32_t>(value); }
+int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t gates_of(Cell cell) { return cell == Cell::lstm ? 4 : cell == Cell::gru ? 3 : 1; }
 // What is kept of each step for backward: the state before it, and values of the cell.
 int64_t planes_of(Cell cell) { return cell == Cell::lstm ? 6 : cell == Cell::gru ? 5 : 1; }
@@ -73,13 +77,112 @@ void launch_copy(Launch& launch, const Tensor& x, const Ref& from, const Ref& to
 
 uint64_t bytes_of(const Ref& ref) { return storage_bytes(ref.node->out(ref.output)); }
 
+// How the steps run: with products of their own, or ROWS elements of the batch with theirs, a kernel a step
+// or a kernel for all steps.
+struct Candidate {
+  uint32_t rows = 0;  // 0: products of their own
+  bool whole = false;
+  std::string label() const {
+    return rows == 0 ? "products" : cat(whole ? "all steps of " : "steps of ", rows, " rows");
+  }
+};
+
+// Subgroups of a known size hand the state around; where that is slow, products of their own come first.
+std::vector<Candidate> candidates_of(const vk::DeviceInfo& device, const Steps& s, bool aligned) {
+  std::vector<Candidate> candidates;
+  if (aligned && device.fixed_subgroup_size && device.subgroup_size >= 4 && s.hidden % 4 == 0) {
+    // No more rows than there are elements, but for those that fill up the last four.
+    for (const uint32_t rows : {16u, 8u, 4u})
+      if (rows / 2 < s.batch && !(device.few_registers && rows > 4) && (device.is_cpu() || rows <= 8))
+        candidates.push_back({.rows = rows, .whole = device.is_cpu()});
+  }
+  candidates.insert(device.slow_broadcast ? candidates.begin() : candidates.end(), Candidate{});
+  return candidates;
+}
+
+Candidate choose(Launch& launch, const Recurrent& o, const Steps& s, const char* name, bool aligned = true) {
+  const std::vector<Candidate> candidates = candidates_of(launch.device(), s, aligned);
+  Choice choice{.key = cat(name, " ", static_cast<int>(o.cell), " ", size_bucket(s.batch), "x",
+                           size_bucket(s.hidden), " steps ", size_bucket(s.steps)),
+                .labels = {},
+                .plain = 0};
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    choice.labels.push_back(candidates[i].label());
+    if (candidates[i].rows == 0) choice.plain = i;
+  }
+  return candidates[launch.choose(std::move(choice))];
+}
+
+// Launches `kernel` over `count` steps of which each workgroup makes a tile, `lane_units` elements of the
+// state a lane; `turns` is what its loops turn for a lane's block in a step.
+template <class Kernel>
+void launch_steps(Launch& launch, Kernel kernel, const Recurrent& o, const Steps& s,
+                  const Candidate& candidate, int64_t count, int64_t lane_units, int64_t turns,
+                  bool backward) {
+  const uint32_t lanes = launch.device().subgroup_size;
+  kernel.spec.local_size_x = kernel.spec.LANES = lanes;
+  kernel.spec.ROWS = candidate.rows;
+  kernel.spec.CELL = static_cast<uint32_t>(o.cell);
+  kernel.spec.HAS_LENGTHS = o.has_lengths;
+  kernel.push.batch = u32(s.batch);
+  kernel.push.hidden = u32(s.hidden);
+  kernel.push.last = u32(s.steps - 1);
+  kernel.push.start = static_cast<int32_t>(s.at(0));
+  kernel.push.direction = s.reverse ? -1 : 1;
+  kernel.push.step_rows = u32(s.step_rows);
+  kernel.push.batch_rows = u32(s.batch_rows);
+  kernel.push.plane = u32(s.steps * s.state());
+  const int64_t block = lane_units * lanes, blocks = divide_up(s.hidden, block);
+  const int64_t tile_blocks = candidate.whole ? blocks : 1;
+  kernel.push.units = u32(tile_blocks * block);
+  const int64_t at_once =
+      candidate.whole ? std::max<int64_t>(launch.device().most_turns / (tile_blocks * turns + 1), 1) : 1;
+  const Groups groups =
+      launch.grid(static_cast<uint64_t>(divide_up(s.batch, candidate.rows) * divide_up(blocks, tile_blocks)));
+  for (int64_t done = 0; done < count; done += at_once) {
+    const int64_t next = std::min(done + at_once, count);
+    kernel.push.from = u32(backward ? count - next : done);
+    kernel.push.to = u32(backward ? count - done : next);
+    launch(kernel, groups);
+  }
+}
+
 // Inputs: x, weight, bias, h0, c0, lengths. Outputs: y, h, c, saved.
+void launch_recurrent_steps(const Node& n, Launch& launch, const Recurrent& o, const Steps& s,
+                            const Candidate& candidate) {
+  const Ref packed = launch.scratch(static_cast<uint64_t>(s.hidden * s.hidden) * 16);
+  const Ref h0 = launch.scratch(static_cast<uint64_t>(s.state()) * 4);
+  launch_copy(launch, n.in(3), launch.in(3), h0);
+  shaders::recurrent_pack pack{.w = launch.in(1), .packed = packed};
+  pack.spec.CELL = static_cast<uint32_t>(o.cell);
+  pack.push = {.hidden = u32(s.hidden), .w_offset = u32(n.in(1).offset())};
+  launch_step(launch, pack, s.hidden * s.hidden);
+  const auto fill_in = [&](auto kernel) {
+    kernel.x = launch.in(0);
+    kernel.packed = packed;
+    kernel.bias = launch.in(2);
+    kernel.lengths = launch.in(5);
+    kernel.h0 = h0;
+    kernel.h = launch.out(1);
+    kernel.c = launch.out(2);
+    kernel.y = launch.out(0);
+    kernel.saved = launch.out(3);
+    kernel.push.x_offset = u32(n.in(0).offset());
+    kernel.push.bias_offset = u32(n.in(2).offset());
+    kernel.push.lengths_offset = u32(n.in(5).offset());
+    launch_steps(launch, kernel, o, s, candidate, s.steps, 1, s.hidden / 4 + 24, false);
+  };
+  candidate.whole ? fill_in(shaders::recurrent_steps{}) : fill_in(shaders::recurrent_step{});
+}
+
 void launch_recurrent(const Node& n, Launch& launch) {
   const Recurrent& o = n.attrs<Recurrent>();
   const Steps s(o, n.out().shape);
   if (n.out().shape.numel() == 0) return;
-  launch_copy(launch, n.in(3), launch.in(3), launch.out(1));
   if (o.cell == Cell::lstm) launch_copy(launch, n.in(4), launch.in(4), launch.out(2));
+  const Candidate candidate = choose(launch, o, s, "recurrent");
+  if (candidate.rows > 0) return launch_recurrent_steps(n, launch, o, s, candidate);
+  launch_copy(launch, n.in(3), launch.in(3), launch.out(1));
   Product product{.k = s.hidden, .c_m = s.gates * s.hidden};
   product.a = {.storage = launch.out(1),
                .bytes = static_cast<uint64_t>(s.state()) * 4,
@@ -111,12 +214,36 @@ void launch_recurrent(const Node& n, Launch& launch) {
 }
 
 // Inputs: saved, y, weight, lengths, dy, dh, dc. Outputs: ds, dx, dh0, dc0.
+void launch_recurrent_steps_backward(const Node& n, Launch& launch, const Recurrent& o, const Steps& s,
+                                     const Candidate& candidate) {
+  const auto fill_in = [&](auto kernel) {
+    kernel.saved = launch.in(0);
+    kernel.w = launch.in(2);
+    kernel.y = launch.in(1);
+    kernel.dy = launch.in(4);
+    kernel.lengths = launch.in(3);
+    kernel.dh = launch.out(2);
+    kernel.dc = launch.out(3);
+    kernel.ds = launch.out(0);
+    kernel.dx = launch.out(1);
+    kernel.spec.HAS_DY = o.has_dy;
+    kernel.push.w_offset = u32(n.in(2).offset());
+    kernel.push.dy_offset = u32(n.in(4).offset());
+    kernel.push.lengths_offset = u32(n.in(3).offset());
+    launch_steps(launch, kernel, o, s, candidate, s.steps + 1, 4, s.gates * s.hidden / 4 + 96, true);
+  };
+  candidate.whole ? fill_in(shaders::recurrent_steps_backward{})
+                  : fill_in(shaders::recurrent_step_backward{});
+}
+
 void launch_recurrent_backward(const Node& n, Launch& launch) {
   const Recurrent& o = n.attrs<Recurrent>();
   const Steps s(o, n.in(1).shape());
   if (n.in(1).numel() == 0) return;
   launch_copy(launch, n.in(5), launch.in(5), launch.out(2));
   if (o.cell == Cell::lstm) launch_copy(launch, n.in(6), launch.in(6), launch.out(3));
+  const Candidate candidate = choose(launch, o, s, "recurrent_backward", n.in(2).offset() % 4 == 0);
+  if (candidate.rows > 0) return launch_recurrent_steps_backward(n, launch, o, s, candidate);
   const int64_t columns = s.gates * s.hidden;
   Product product{.k = columns, .c_m = s.hidden};
   product.a = {.storage = launch.out(0),

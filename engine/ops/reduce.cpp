@@ -306,7 +306,12 @@ const OpDef& kCumsum =
                                       .inner = inner,
                                       .x_offset = static_cast<uint32_t>(n.in(0).offset())};
                        kernel.spec = {.local_size_x = local_size, .REVERSE = reverse};
-                       launch(kernel, launch.grid(groups));
+                       const uint32_t range = launch.device().most_turns;
+                       for (uint32_t begin = 0; begin < length; begin = kernel.push.end) {
+                         kernel.push.begin = begin;
+                         kernel.push.end = length - begin > range ? begin + range : length;
+                         launch(kernel, launch.grid(groups));
+                       }
                      };
                      if (inner == 1 && length >= 32)
                        call(shaders::cumsum_rows{}, launch.device().max_subgroup_size, lines);

@@ -41,13 +41,22 @@ inline uint64_t rows_at_once(const Launch& launch, std::string_view op, uint64_t
 }
 
 // Adds a call of a kernel with one workgroup per row of `columns` elements: one subgroup of a size that is
-// known, or, on a GPU, several, which pays where rows are long or few.
+// known, or, on a GPU, several, which pays where rows are long or few. A row may be walked kWalks times;
+// Error is thrown where that is more than a driver's loops turn.
 template <class Kernel>
 void launch_rows(Launch& launch, Kernel kernel, uint64_t rows, uint64_t columns) {
   const vk::DeviceInfo& device = launch.device();
   const uint32_t most = std::min(256u, device.max_workgroup_invocations);
   const uint32_t subgroup = device.fixed_subgroup_size ? device.subgroup_size : 0;
-  std::vector<uint32_t> sizes{subgroup && (device.is_cpu() || columns <= 1024) ? subgroup : most};
+  constexpr uint64_t kWalks = 4;
+  const auto turns_enough = [&](uint32_t size) { return columns / size < device.most_turns / kWalks; };
+  if (!turns_enough(most))
+    throw Error(std::string(kernel.call().kernel->name),
+                cat("rows of ", columns, " elements are longer than ", device.name, " walks with ",
+                    device.driver_info, ", ", most * (device.most_turns / kWalks)),
+                "a newer driver has no such limit");
+  std::vector<uint32_t> sizes{
+      subgroup && turns_enough(subgroup) && (device.is_cpu() || columns <= 1024) ? subgroup : most};
   if (!device.is_cpu())
     for (const uint32_t size : {subgroup, 64u, 128u, most})
       if (size && size <= most && std::ranges::find(sizes, size) == sizes.end()) sizes.push_back(size);

@@ -65,13 +65,15 @@ void init_convs_kaiming(const Module& model, init::Fan fan) {
   }
 }
 
-void init_linears_normal(const Module& model, double deviation) {
-  for (const auto& [name, module] : model.named_modules())
+void init_linears_normal(const Module& model, double deviation, bool embeddings) {
+  const auto draw = [deviation](Variable weight) { weight.set(init::normal(weight.shape(), 0, deviation)); };
+  for (const auto& [name, module] : model.named_modules()) {
     if (const auto* linear = dynamic_cast<const Linear*>(module)) {
-      Variable weight = linear->weight;
-      weight.set(init::normal(weight.shape(), 0, deviation));
+      draw(linear->weight);
       zero(linear->bias);
     }
+    if (const auto* table = dynamic_cast<const Embedding*>(module); table && embeddings) draw(table->weight);
+  }
 }
 
 }  // namespace stithy::nn

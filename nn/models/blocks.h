@@ -49,7 +49,7 @@ void check_sizes(const char* model, std::initializer_list<int64_t> sizes);
 // Initial values of all layers of a kind below `model`. Biases become zero.
 // Convolutions, transposed ones included: He et al. 2015, normal with variance 2 / fan.
 void init_convs_kaiming(const Module& model, init::Fan fan);
-// Linear layers.
-void init_linears_normal(const Module& model, double deviation);
+// Linear layers, and with `embeddings` these, too.
+void init_linears_normal(const Module& model, double deviation, bool embeddings = false);
 
 }  // namespace stithy::nn

@@ -193,6 +193,32 @@ const bool kLionRow = add_row({.op = "lion_update",
                                      e.w -= lr * (d > 0 ? 1 : d < 0 ? -1 : 0);
                                    })}});
 
+// Of a variable of ones.
+Case assign_slice_case(const std::string& name, const Shape& shape, int64_t count, int axis, int32_t place) {
+  Shape part = shape;
+  part[axis] = count;
+  return {.name = name,
+          .arguments = {{.shape = part}},
+          .build =
+              [=](auto xs) {
+                Array ones(shape, DType::f32);
+                for (int64_t i = 0; i < ones.numel(); ++i) ones.set(i, 1);
+                return std::vector{assign_slice(Variable("target", ones), xs[0], axis,
+                                                Array(Shape{}, std::vector<int32_t>{place}))};
+              },
+          .reference =
+              [=](auto xs) {
+                Reference y(shape);
+                int64_t inner = 1;
+                for (int d = axis + 1; d < shape.rank(); ++d) inner *= shape[d];
+                for (int64_t i = 0; i < y.numel(); ++i) {
+                  const int64_t outer = i / (inner * shape[axis]), at = i / inner % shape[axis] - place;
+                  y[i] = at < 0 || at >= count ? 1 : xs[0][(outer * count + at) * inner + i % inner];
+                }
+                return std::vector{y};
+              },
+          .gradient = false};
+}
 Case assign_case(const std::string& name, const Shape& shape, DType dtype) {
   return {
       .name = name,
@@ -220,6 +246,11 @@ const bool kAccumulateRow =
                         .gradient = false,
                         .strided = false}}});
 const bool kAssignRow =
+    add_row({.op = "assign_slice",
+             .cases = {assign_slice_case("the middle of an axis", {2, 7, 3}, 2, 1, 4),
+                       assign_slice_case("a row", {5, 11}, 1, 0, 3),
+                       assign_slice_case("past the end", {3, 5}, 4, 1, 3),
+                       assign_slice_case("before the beginning", {3, 5}, 2, 1, -1)}}) &&
     add_row({.op = "assign",
              .cases = {assign_case("f32", {5, 7}, DType::f32), assign_case("i32", {9}, DType::i32),
                        assign_case("u8", {3, 3}, DType::u8), assign_case("a scalar", {}, DType::f32)}});

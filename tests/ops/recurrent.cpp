@@ -102,6 +102,13 @@ Case last_state_case(const std::string& name, Cell cell) {
   return test;
 }
 
+// 0, 1, ..., most, 0, ...
+std::vector<int32_t> rising_lengths(int64_t batch, int32_t most) {
+  std::vector<int32_t> lengths(static_cast<size_t>(batch));
+  for (size_t b = 0; b < lengths.size(); ++b) lengths[b] = static_cast<int32_t>(b) % (most + 1);
+  return lengths;
+}
+
 std::vector<Case> cases() {
   std::vector<Case> all;
   for (const auto& [cell, name] :
@@ -114,6 +121,12 @@ std::vector<Case> cases() {
     all.push_back(sequence_case(of + "lengths in reverse",
                                 {cell, 5, 4, 3, {.batch_first = true, .reverse = true}, {1, 5, 0, 4}}));
     all.push_back(last_state_case(of + "the last state alone", cell));
+    // Multiples of four, whose steps can be kernels of their own: more elements than a block has, and more
+    // units.
+    all.push_back(sequence_case(of + "blocks", {cell, 4, 5, 12}));
+    all.push_back(sequence_case(of + "blocks in reverse, lengths, batch first",
+                                {cell, 3, 18, 36, {true, true}, rising_lengths(18, 3)}));
+    all.push_back(sequence_case(of + "one step", {cell, 1, 2, 8}));
   }
   all.push_back(sequence_case("one step of one element", {Cell::lstm, 1, 1, 1}));
   all.push_back(sequence_case(
