@@ -21,13 +21,13 @@ Metadata load_checkpoint(const std::string& path, const std::vector<NamedVariabl
 
 // Only the parameters and buffers of a model, as in files of PyTorch and Hugging Face. Read from safetensors
 // and from files of torch.save (nn/torch_file.h), told apart by their bytes; under the keys "state_dict",
-// "model_state_dict", "model" or "bert", with the "module." of DataParallel, without the "transformer.",
-// "model." or "bert." that Hugging Face's models with a head have before the others' names, and with the
-// names that layer norms had in BERT's first files (gamma, beta), too. f16 and bf16 become f32. Tensors that
-// the model does not have are passed over; a missing one throws Error unless `partial`, and one of another
-// shape always does: the message lists what is missing, different and there instead. So are passed over those
-// of the model whose names match `except` (* stands for any text): "fc.*" loads a backbone and leaves the
-// head. Returns the names that were loaded.
+// "model_state_dict", "model" or "bert", with the "module." of DataParallel, and without the "transformer.",
+// "model." or "bert." that Hugging Face's models with a head have before the others' names. The names that
+// layer norms had in BERT's first files (gamma, beta) are known, too. f16 and bf16 become f32.
+// Tensors that the model does not have are passed over; a missing one throws Error unless `partial`, and one
+// of another shape always does: the message lists what is missing, different and there instead. So are passed
+// over those of the model whose names match `except` (* stands for any text): "fc.*" loads a backbone and
+// leaves the head. Returns the names that were loaded.
 void save_weights(const std::string& path, const Module& model);
 std::vector<std::string> load_weights(const std::string& path, const Module& model, bool partial = false,
                                       const std::string& except = {});

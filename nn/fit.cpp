@@ -117,7 +117,18 @@ void Fit::save_numbered() const {
     std::filesystem::remove(kept[i]);
 }
 
+void Fit::note_best() {
+  best_.clear();
+  for (const auto& list : {trainer_.model().named_parameters(), trainer_.model().named_buffers()})
+    for (const NamedVariable& named : list) best_.emplace_back(named.variable, named.variable.value());
+}
+
 void Fit::resume(const std::string& path) {
+  const auto best = std::filesystem::path(path).replace_filename(kBestCheckpoint);
+  if (options_.restore_best && std::filesystem::exists(best)) {
+    trainer_.load(best.string());
+    note_best();
+  }
   const Metadata metadata = trainer_.load(path);
   const LoaderPosition position{number(path, metadata, "epoch"), number(path, metadata, "batch")};
   const int64_t batches = number(path, metadata, "batches_per_epoch");
@@ -175,6 +186,7 @@ bool Fit::end_epoch(int64_t epoch) {
     throw Error("fit", cat("there is no metric \"", options_.monitor, "\" to monitor"),
                 cat("metrics are such as \"", monitored.begin()->first, "\""));
   }
+  if (report.best && options_.restore_best) note_best();
   if (!options_.folder.empty()) {
     if (report.best && options_.keep_best) save(kBestCheckpoint);
     save_numbered();
@@ -197,6 +209,8 @@ FitResult Fit::run() {
   const auto finish = [&](FitResult::Reason reason) {
     flush();
     if (!options_.folder.empty() && reason != FitResult::Reason::early_stop) save(kLatestCheckpoint);
+    if (reason != FitResult::Reason::interrupted)
+      for (auto& [variable, value] : best_) variable.set(value);
     return FitResult{reason, trainer_.steps(), stopping_.best()};
   };
   while (!finished()) {

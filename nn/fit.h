@@ -46,6 +46,9 @@ struct FitOptions {
   int64_t checkpoint_steps = 0;  // a checkpoint every so many updates, beside the one after each epoch
   int64_t keep = 0;              // of the checkpoints named by step; 0: only the latest, and the best
   bool keep_best = true;
+  // Afterwards the model has the parameters and buffers of its best epoch, not those of the last. A resumed
+  // run knows them where keep_best wrote them.
+  bool restore_best = false;
   bool fast_dev_run = false;   // three steps and one validation batch, to see that everything works
   bool overfit_batch = false;  // the first batch again and again, without validation
   Metadata metadata = {};      // goes into every checkpoint
@@ -80,6 +83,7 @@ class Fit {
   void save_numbered() const;
   void note(const StepReport& report);
   void flush();
+  void note_best();
   bool end_epoch(int64_t epoch);
   bool last_step() const;
 
@@ -90,6 +94,7 @@ class Fit {
   std::optional<StepReport> unread_;  // submitted; its metrics are read after the next one is
   std::map<std::string, std::pair<double, int64_t>> sums_;
   int64_t skipped_in_a_row_ = 0;
+  std::vector<std::pair<Variable, Array>> best_;  // for restore_best
 };
 
 }  // namespace stithy::nn

@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "engine/core/error.h"
+#include "engine/ops.h"
 #include "engine/ops_vision.h"
 #include "nn/module.h"
 
@@ -60,6 +61,12 @@ struct AdaptiveAvgPool : Pool {
              [=](const Tensor& x) { return adaptive_avgpool(x, size); }) {}
   explicit AdaptiveAvgPool(int64_t size) : AdaptiveAvgPool(Shape{size}) {}
 };
+
+// Over the steps of sequences, x [n, t, c] -> [n, c]: their mean, and the largest of each channel. lengths,
+// i32 [n], 0 to t (undefined: all are t): what stands beyond them counts for nothing; without a step the
+// result is 0. Throw Error for other shapes and types.
+Tensor mean_over_time(const Tensor& x, const Tensor& lengths = {});
+Tensor max_over_time(const Tensor& x, const Tensor& lengths = {});
 
 using MaxPool1d = MaxPool<1>;
 using MaxPool2d = MaxPool<2>;

@@ -56,6 +56,41 @@ TEST_CASE("recurrent layers") {
   check("recurrent", "gru", nn::Gru(5, 7, {.layers = 2, .bidirectional = true}), kPlain);
 }
 
+TEST_CASE("text classifiers") {
+  const auto logits = [](nn::TextClassifier& model, const Array& x) {
+    Array ids(x.shape(), DType::i32);
+    for (int64_t i = 0; i < x.numel(); ++i) ids.set(i, std::floor((x.at(i) + 1) / 2 * 11));
+    const Tensor y = model.logits(Tensor(ids), Tensor(Array({4}, std::vector<int32_t>{7, 4, 1, 6})));
+    return Run{y, sum(y * Tensor(values("r", y.shape())))};
+  };
+  const nn::TextClassifierOptions options{.vocabulary = 11, .size = 5, .outputs = 2, .dropout = 0};
+  check("text_classifier", "mean", nn::MeanTextClassifier(options), kPlain, logits);
+  check("text_classifier", "lstm", nn::LstmTextClassifier(options, 6), kPlain, logits);
+  check("text_classifier", "cnn", nn::TextCnn(options, 6), kPlain, logits);
+
+  // A text is the mean of its words.
+  nn::MeanTextClassifier model(options);
+  const Array alone = model.logits(Tensor(Array({1, 1}, std::vector<int32_t>{3}))).eval(),
+              weights = model.word_weights(), bias = model.output->bias.value();
+  for (int64_t c = 0; c < 2; ++c)
+    CHECK(alone.at(c) == doctest::Approx(weights.at(3 * 2 + c) + bias.at(c)).epsilon(1e-4));
+}
+
+TEST_CASE("recommenders") {
+  const auto ratings = [](nn::Recommender& model, const Array& x) {
+    Array user({8}, DType::i32), item({8}, DType::i32);
+    for (int64_t i = 0; i < 8; ++i) {
+      user.set(i, std::floor((x.at(i) + 1) / 2 * 5));
+      item.set(i, std::floor((x.at(8 + i) + 1) / 2 * 7));
+    }
+    const Tensor y = model.ratings(Tensor(user), Tensor(item));
+    return Run{y, sum(y * Tensor(values("r", y.shape())))};
+  };
+  const nn::RecommenderOptions options{.users = 5, .items = 7, .factors = 4, .mean = 2.5f};
+  check("recommender", "factors", nn::MatrixFactorization(options), kPlain, ratings);
+  check("recommender", "neural", nn::NeuralRecommender(options, {6, 3}), kPlain, ratings);
+}
+
 TEST_CASE("LeNet") {
   check("lenet", "lenet", nn::LeNet(), kPlain);
   check("lenet", "lenet padded", nn::LeNet({.channels = 3, .classes = 7, .padding = 2}), kPlain);

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <limits>
 
 #include "engine/graph/program.h"
 #include "nn/nn.h"
@@ -113,6 +114,28 @@ TEST_SUITE("sequence") {
       for (int64_t c = 0; c < 3; ++c) CHECK(v[0].at(row * 3 + c) == 0);
     CHECK(embedding.describe() == "Embedding(4, 3, padding 1)");
     check_error("the padding index 4 is none of the 4 rows", [] { nn::Embedding(4, 3, 4); });
+  }
+
+  TEST_CASE("means and maxima over time see the steps within their lengths alone") {
+    const float nan = std::numeric_limits<float>::quiet_NaN();
+    const Tensor x = Array({3, 3, 2}, {1, -5, 4, -2, 9, 9,  //
+                                       1, 2, 3, 10, -4, 30, nan, nan, nan, nan, nan, nan});
+    const Tensor lengths = Array({3}, std::vector<int32_t>{2, 3, 0});
+    const Tensor average = nn::mean_over_time(x, lengths), largest = nn::max_over_time(x, lengths);
+    const Tensor whole = slice(x, 0, 0, 2);
+    const std::vector<Array> v =
+        run({average, largest, nn::mean_over_time(whole), nn::max_over_time(whole),
+             gradients(sum(average), std::vector{x})[0], gradients(sum(largest), std::vector{x})[0]});
+    check_close(v[0], Array({3, 2}, {2.5f, -3.5f, 0, 14, 0, 0}));
+    check_close(v[1], Array({3, 2}, {4, -2, 3, 30, 0, 0}));
+    check_close(v[2], Array({2, 2}, {14.0f / 3, 2.0f / 3, 0, 14}));
+    check_close(v[3], Array({2, 2}, {9, 9, 3, 30}));
+    const float third = 1.0f / 3;
+    check_close(v[4], Array({3, 3, 2}, {0.5f, 0.5f, 0.5f, 0.5f, 0, 0, third, third, third, third, third,
+                                        third, 0, 0, 0, 0, 0, 0}));
+    check_close(v[5], Array({3, 3, 2}, {0, 0, 1, 1, 0, 0, 0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0}));
+    check_error("is not [n, t, channels]", [&] { nn::mean_over_time(ramp({3, 4})); });
+    check_error("lengths are i32 [3], got i32 [2]", [&] { nn::max_over_time(x, Array({2}, DType::i32)); });
   }
 
   TEST_CASE("mistakes are named") {

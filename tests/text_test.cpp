@@ -321,6 +321,11 @@ TEST_SUITE("text") {
           std::vector<std::string>{"one", "", "two \u00e9"});
     CHECK(read_lines(folder.write("a", "one\n")).size() == 1);
     CHECK(read_text(folder.write("a", "caf\xe9"), TextEncoding::latin1) == "caf\u00e9");
+    for (const auto& [bytes, text] : {std::pair("\x93"
+                                                "caf\xe9\x94 \x80",
+                                                "\u201ccaf\u00e9\u201d \u20ac"),
+                                      std::pair("caf\xc3\xa9", "caf\u00e9")})
+      CHECK(read_text(folder.write("a", bytes), TextEncoding::utf8_or_windows1252) == text);
     CHECK_THROWS_WITH_AS(read_lines(folder.write("a", "x\ny\ncaf\xe9\n")),
                          doctest::Contains("line 3: the byte 0xe9 is no valid UTF-8"), Error);
     const auto pairs = read_pairs(

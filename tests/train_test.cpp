@@ -148,6 +148,35 @@ TEST_SUITE("train") {
     CHECK(nn::evaluate(trainer, validation).at("accuracy") == doctest::Approx(best));
   }
 
+  TEST_CASE("the parameters of the best epoch come back, also in a resumed run") {
+    const TemporaryFolder folder;
+    for (const std::string& path : {std::string(), folder.path()}) {
+      Run run;
+      double best = 0, last = 0;
+      const auto options = [&] {
+        return nn::FitOptions{.epochs = 6,
+                              .validation = run.validation.get(),
+                              .monitor = "accuracy",
+                              .folder = path,
+                              .restore_best = true,
+                              .on_epoch = [&](const nn::EpochReport& report) {
+                                last = report.validation.at("loss");
+                                if (report.best) best = last;
+                              }};
+      };
+      // The least accuracy is the first epoch's, or nearly, so that the best epoch is not the last one.
+      nn::Fit(*run.trainer, *run.train, options()).run();
+      CHECK(best != doctest::Approx(last));
+      CHECK(nn::evaluate(*run.trainer, *run.validation).at("loss") == doctest::Approx(best));
+      if (path.empty()) continue;
+      Run resumed;
+      nn::Fit fit(*resumed.trainer, *resumed.train, options());
+      fit.resume(folder / nn::kLatestCheckpoint);
+      fit.run();
+      CHECK(nn::evaluate(*resumed.trainer, *resumed.validation).at("loss") == doctest::Approx(best));
+    }
+  }
+
   TEST_CASE("digits are learnt") {
     nn::manual_seed(2);
     nn::Sequential model{nn::FromBytes(), nn::Flatten(), nn::Linear(784, 64), nn::Relu(), nn::Linear(64, 10)};

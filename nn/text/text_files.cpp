@@ -21,17 +21,29 @@ void each_line(std::string_view text, F take) {
   }
 }
 
+// The code points of the bytes 0x80 to 0x9f.
+constexpr char32_t kWindows1252[32] = {0x20ac, 0x81,   0x201a, 0x0192, 0x201e, 0x2026, 0x2020, 0x2021,
+                                       0x02c6, 0x2030, 0x0160, 0x2039, 0x0152, 0x8d,   0x017d, 0x8f,
+                                       0x90,   0x2018, 0x2019, 0x201c, 0x201d, 0x2022, 0x2013, 0x2014,
+                                       0x02dc, 0x2122, 0x0161, 0x203a, 0x0153, 0x9d,   0x017e, 0x0178};
+
+std::string from_bytes(std::string_view bytes, bool windows) {
+  std::string converted;
+  converted.reserve(bytes.size() + bytes.size() / 8);
+  for (const char byte : bytes) {
+    const char32_t c = static_cast<unsigned char>(byte);
+    unicode::append(converted, windows && c >= 0x80 && c < 0xa0 ? kWindows1252[c - 0x80] : c);
+  }
+  return converted;
+}
+
 }  // namespace
 
 std::string read_text(const std::string& path, TextEncoding encoding) {
   std::string text = read_file(path);
-  if (encoding == TextEncoding::latin1) {
-    std::string converted;
-    converted.reserve(text.size() + text.size() / 8);
-    for (const char byte : text) unicode::append(converted, static_cast<unsigned char>(byte));
-    return converted;
-  }
+  if (encoding == TextEncoding::latin1) return from_bytes(text, false);
   if (const size_t bad = unicode::find_ill_formed(text); bad != std::string::npos) {
+    if (encoding == TextEncoding::utf8_or_windows1252) return from_bytes(text, true);
     const auto line = 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(bad), '\n');
     throw Error(path,
                 cat("line ", line, ": the byte 0x", hex({reinterpret_cast<const uint8_t*>(&text[bad]), 1}),

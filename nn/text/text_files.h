@@ -8,7 +8,9 @@
 
 namespace stithy {
 
-enum class TextEncoding { utf8, latin1 };
+// Where a file is not known: UTF-8, or, where a byte of it is none, windows-1252, Latin-1 with punctuation in
+// place of control characters (https://encoding.spec.whatwg.org).
+enum class TextEncoding { utf8, latin1, utf8_or_windows1252 };
 
 // The whole file as UTF-8, without a byte-order mark. Throws Error, with the line, for bytes that are none.
 std::string read_text(const std::string& path, TextEncoding encoding = TextEncoding::utf8);

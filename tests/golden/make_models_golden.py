@@ -346,6 +346,85 @@ class Lstm(OutputAlone, nn.LSTM): pass
 class Gru(OutputAlone, nn.GRU): pass
 
 
+LENGTHS = [7, 4, 1, 6]
+
+
+def within(x):
+    return (torch.arange(x.shape[1])[None, :] < torch.tensor(LENGTHS)[:, None])[:, :, None]
+
+
+class TextClassifier(nn.Module):
+    def __init__(self, features):
+        super().__init__()
+        self.embedding = nn.Embedding(11, 5, padding_idx=0)
+        self.output = nn.Linear(features, 2)
+
+    def forward(self, x):
+        return self.output(self.features(self.embedding(torch.floor((x + 1) / 2 * 11).long())))
+
+
+class MeanClassifier(TextClassifier):
+    def __init__(self):
+        super().__init__(5)
+
+    def features(self, x):
+        return (x * within(x)).sum(1) / torch.tensor(LENGTHS)[:, None]
+
+
+class LstmClassifier(TextClassifier):
+    def __init__(self):
+        super().__init__(6)
+        self.lstm = nn.LSTM(5, 6, batch_first=True)
+
+    def features(self, x):
+        return self.lstm(x)[0][torch.arange(len(LENGTHS)), torch.tensor(LENGTHS) - 1]
+
+
+class TextCnn(TextClassifier):
+    def __init__(self):
+        super().__init__(18)
+        for width in (3, 4, 5):
+            self.add_module(f"conv{width}", nn.Conv1d(5, 6, width, padding="same"))
+
+    def features(self, x):
+        found = [torch.relu(conv(x.mT)).mT.masked_fill(~within(x), -math.inf).amax(1)
+                 for conv in (self.conv3, self.conv4, self.conv5)]
+        return torch.cat(found, 1)
+
+
+write("text_classifier", [entry("mean", MeanClassifier(), (4, 7)), entry("lstm", LstmClassifier(), (4, 7)),
+                          entry("cnn", TextCnn(), (4, 7))])
+class Recommender(nn.Module):
+    def forward(self, x):
+        return self.rating(torch.floor((x[0] + 1) / 2 * 5).long(), torch.floor((x[1] + 1) / 2 * 7).long())
+
+
+class Factors(Recommender):
+    def __init__(self):
+        super().__init__()
+        self.user_factors, self.item_factors = nn.Embedding(5, 4), nn.Embedding(7, 4)
+        self.user_bias, self.item_bias = nn.Embedding(5, 1), nn.Embedding(7, 1)
+
+    def rating(self, user, item):
+        product = torch.einsum("nf,nf->n", self.user_factors(user), self.item_factors(item))
+        return 2.5 + product + self.user_bias(user)[:, 0] + self.item_bias(item)[:, 0]
+
+
+class Neural(Recommender):
+    def __init__(self):
+        super().__init__()
+        self.user_factors, self.item_factors = nn.Embedding(5, 4), nn.Embedding(7, 4)
+        self.user_features, self.item_features = nn.Embedding(5, 4), nn.Embedding(7, 4)
+        self.hidden = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 3), nn.ReLU())
+        self.output = nn.Linear(7, 1)
+
+    def rating(self, user, item):
+        product = self.user_factors(user) * self.item_factors(item)
+        hidden = self.hidden(torch.cat([self.user_features(user), self.item_features(item)], 1))
+        return 2.5 + self.output(torch.cat([product, hidden], 1))[:, 0]
+
+
+write("recommender", [entry("factors", Factors(), (2, 8)), entry("neural", Neural(), (2, 8))])
 write("recurrent", [entry("rnn", Rnn(5, 7), (6, 3, 5)),
                     entry("rnn relu", Rnn(5, 7, nonlinearity="relu", bias=False), (6, 3, 5)),
                     entry("lstm", Lstm(5, 7, num_layers=2, bidirectional=True, batch_first=True), (3, 6, 5),
