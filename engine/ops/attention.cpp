@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "engine/graph/op.h"
+#include "engine/graph/pieces.h"
 #include "engine/graph/plan.h"
 #include "engine/ops.h"
 #include "engine/ops/elements.h"
@@ -300,6 +301,15 @@ void launch_dkv(const Node& n, Launch& launch) {
   else
     run(shaders::attention_dkv{});
 }
+
+// By elements of the batch. What is dropped goes by the row of all, so that no piece could tell it.
+int cut_by_batch(const Node& n, int input, int axis) {
+  const Attention& o = n.attrs<Attention>();
+  if (axis > 0 || o.state) return kNever;
+  const bool for_all = input != 0 && (input == o.alibi || (input == o.mask && n.in(input).rank() < 4));
+  return for_all || n.in(input).dim(0) == 1 ? kWhole : 0;
+}
+[[maybe_unused]] const bool kCut = define_cut(cut_by_batch, {"attention", "attention_dq", "attention_dkv"});
 
 const OpDef& kDqOp = define_op(
     {.name = "attention_dq", .dtypes = "f32 i32", .launch = launch_dq, .flops = attention_flops<3>});
