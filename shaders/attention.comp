@@ -62,7 +62,7 @@ layout(push_constant) uniform Push {
   int window;
   uint stream;
   float scale, drop_p, drop_scale;
-  uint dy_offset, delta_offset;
+  uint dy_offset, lse_offset, delta_offset;
 };
 
 // Which keys [begin, end) a query may see.
@@ -235,7 +235,7 @@ void main() {
     const uint row = min(first + c, tq - 1), at = (n * tq + row) * heads + head;
     q_at[c] = q_offset + n * q_n + head * q_h + row * q_t;
     dy_at[c] = dy_offset + at * DV4;
-    own_lse[c] = lse[at];
+    own_lse[c] = lse[lse_offset + at];
     own_delta[c] = delta[delta_offset + at];
     [[unroll]] for (uint i = 0; i < SLICE; ++i) acc[c * SLICE + i] = vec4(0);
   }
@@ -310,7 +310,7 @@ void main() {
         const uint row = min(uint(i0) + t, tq - 1), at = (n * tq + row) * heads + q_head;
         q_at[t] = q_start + row * q_t;
         dy_at[t] = dy_offset + at * DV4;
-        of_lse[t] = lse[at];
+        of_lse[t] = lse[lse_offset + at];
         of_delta[t] = delta[delta_offset + at];
       }
       float s[ROWS * TURN], dp[ROWS * TURN];

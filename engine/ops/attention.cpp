@@ -195,6 +195,7 @@ Tile choose_tile(const Node& n, Launch& launch, std::initializer_list<int> input
     const Ref ref = launch.in(i);
     texels = texels && storage_bytes(ref.node->out(ref.output)) / 16 <= device.max_texel_elements;
   }
+  const bool is_backward = inputs.size() > 3;
   std::vector<Tile> tiles;
   if (device.is_cpu()) {
     // More rows share the loads of others, and take longer to compile. Backward keeps more of a turn.
@@ -204,7 +205,7 @@ Tile choose_tile(const Node& n, Launch& launch, std::initializer_list<int> input
       if (rows > (own - 1) * lanes)
         tiles.push_back({.local_size = lanes,
                          .rows = own,
-                         .turn = inputs.size() > 3 ? 2u : 4u,
+                         .turn = is_backward ? 2u : 4u,
                          .slice = u32(width),
                          .held = true,
                          .texels = texels});
@@ -213,12 +214,16 @@ Tile choose_tile(const Node& n, Launch& launch, std::initializer_list<int> input
   // Not held, each vec4 of a product is a turn of a loop.
   const int64_t vec4s = (n.in(0).dim(3) + n.in(2).dim(3)) / 4 + 1;
   const size_t plain = tiles.size();
-  const uint32_t columns = u32(width);
-  if (!device.is_cpu() || turns / 4 * vec4s < kMostTurns) tiles.push_back({.slice = std::min(8u, columns)});
+  // A pass over queries makes two results at once.
+  const bool two_results = is_backward && n.outputs.size() > 1;
+  const uint32_t turn = two_results ? 2 : 4, columns = std::min(two_results ? 4u : 8u, u32(width));
+  if (!device.is_cpu() || turns / turn * vec4s < kMostTurns)
+    tiles.push_back({.turn = turn, .slice = columns});
   if (!device.is_cpu()) {
     // More rows share loads, more columns share scores; both take registers.
-    if (rows > 64) tiles.push_back({.rows = 2, .slice = std::min(8u, columns)});
-    if (columns > 8 && !device.few_registers) tiles.push_back({.slice = std::min(16u, columns)});
+    if (rows > 64) tiles.push_back({.rows = 2, .turn = turn, .slice = columns});
+    if (width > columns && !two_results && !device.few_registers)
+      tiles.push_back({.turn = turn, .slice = std::min(2 * columns, u32(width))});
   }
   Choice choice{
       .key = cat(size_bucket(rows), " by ", size_bucket(turns), " of ", 4 * width, " batch ",
@@ -264,6 +269,7 @@ Kernel fill_backward(Kernel kernel, const Node& n, const Launch& launch, const T
   kernel.lse = launch.in(kLse);
   kernel.delta = launch.in(kDelta);
   kernel.push.dy_offset = u32(n.in(kDy).offset() / 4);
+  kernel.push.lse_offset = u32(n.in(kLse).offset());
   kernel.push.delta_offset = u32(n.in(kDelta).offset());
   return kernel;
 }
