@@ -5,16 +5,18 @@ set -u
 data=${STITHY_DATA:-${STITHY_SOURCE:?}/../shared/data}
 failures=0
 
-# expect_at_least METRIC BOUND COMMAND...
-expect_at_least() {
-  local metric=$1 bound=$2 result value; shift 2
+# expect METRIC >= BOUND COMMAND... (or <=)
+expect() {
+  local metric=$1 relation=$2 bound=$3 result value; shift 3
   result=$("$@" --out none 2>&1 | tail -n 1)
   value=$(sed -nE "s/^result .*\b$metric=([0-9.eE+-]+).*/\1/p" <<<"$result")
   echo "${*##*/bin/}: ${result:-no output}"
-  awk -v value="${value:-0}" -v bound="$bound" 'BEGIN { exit !(value >= bound) }' && return
-  echo "FAILED: $metric is below $bound"
+  awk -v value="${value:-nan}" -v bound="$bound" "BEGIN { exit !(value ~ /^[0-9.eE+-]+\$/ && value + 0 $relation bound) }" && return
+  echo "FAILED: $metric is not $relation $bound"
   failures=$((failures + 1))
 }
+expect_at_least() { local metric=$1; shift; expect "$metric" '>=' "$@"; }
+expect_at_most() { local metric=$1; shift; expect "$metric" '<=' "$@"; }
 
 bin=${STITHY_BUILD:?}/bin
 expect_at_least test_accuracy 0.97 "$bin/digits_mlp"
@@ -35,4 +37,9 @@ expect_at_least score 1.5 "$bin/gan_digits" --steps 350 --batch 32 --lr 2e-3 --w
 expect_at_least test_accuracy 0.6 "$bin/transfer" --epochs 2 --batch 24 --size 32 --width 8  # of two classes
 # The ground against all shapes, 0.2 at first; to tell shapes apart takes minutes.
 expect_at_least pixel_accuracy 0.7 "$bin/segment" --steps 120 --batch 4 --size 32 --depth 2 --lr 1e-2
+expect_at_least accuracy 0.85 "$bin/sentiment" --steps 150 --lr 5e-3
+expect_at_most val_loss 2 "$bin/names" --steps 100  # 2.24 by bigrams
+expect_at_most mse_transformer 0.11 "$bin/forecast" --steps 60 --lr 5e-3  # 0.13 by yesterday
+expect_at_most rmse_factors 0.75 "$bin/recommend" --epochs 8  # 0.85 by means
+expect_at_least exact_match 0.7 "$bin/translate" --steps 150 --size 32 --layers 1 --lr 5e-3
 exit $((failures > 0))
