@@ -106,7 +106,10 @@ int main(int argc, char** argv) {
     const RunOptions& options = session.options();
     std::vector<std::string> list =
         options.data.empty() ? invent_names(kInvented, options.seed) : read_lines(options.data);
-    std::erase(list, "");
+    // A name that comes twice must not be learnt and tested.
+    std::set<std::string> known(list.begin(), list.end());
+    known.erase("");
+    list.assign(known.begin(), known.end());
     if (list.size() < 100) throw Error("names", cat(list.size(), " names are too few to learn from"));
     const TokenizerPtr tokenizer = CharacterTokenizer::train(list, {.special = {"<edge>"}});
     Names learnt, tested;
@@ -137,7 +140,6 @@ int main(int argc, char** argv) {
     });
     const double bigrams = bigram_loss(learnt, tested, static_cast<size_t>(tokenizer->size()));
 
-    const std::set<std::string> known(list.begin(), list.end());
     nn::TextGenerator generator(model);
     int64_t novel = 0;
     std::string line;

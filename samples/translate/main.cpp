@@ -2,6 +2,7 @@
 // English numbers in Dutch, where units come before tens; --data takes a file with a text and its translation
 // between tabs on each line, such as Tatoeba's.
 #include <algorithm>
+#include <set>
 
 #include "nn/data/number_words.h"
 #include "nn/models/translator.h"
@@ -102,12 +103,14 @@ int main(int argc, char** argv) {
     const TokenizerPtr from = WordTokenizer::train(sources, word_options),
                        to = WordTokenizer::train(targets, word_options);
     Pairs learnt, tested;
+    std::set<std::vector<int32_t>> held_back;  // a text may have several translations
     for (size_t i = 0; i < order.size(); ++i) {
       const auto& [source, target] = texts[static_cast<size_t>(order[i])];
       std::vector<int32_t> a = from->encode(source, {.parse_special = false}),
                            b = to->encode(target, {.parse_special = false});
       const auto most = static_cast<int64_t>(std::max(a.size(), b.size()));
-      if (a.empty() || b.empty() || most > longest) continue;
+      if (a.empty() || b.empty() || most > longest || (i >= kTest && held_back.contains(a))) continue;
+      if (i < kTest) held_back.insert(a);
       Pairs& part = i < kTest ? tested : learnt;
       part.source.push_back(std::move(a)), part.target.push_back(std::move(b));
       part.truth.push_back(plain(*to, target));
