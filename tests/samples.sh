@@ -45,4 +45,10 @@ else
   echo "SKIP: char_gpt on a text: there is no folder $data/tinyshakespeare"
 fi
 expect_at_most val_loss 2.2 "$bin/finetune_lora" --steps 40  # 4.6 before
+expect_at_least accuracy 0.85 "$bin/sentiment" --steps 150 --lr 5e-3
+expect_at_most val_loss 2 "$bin/names" --steps 100  # 2.24 by bigrams
+expect_at_most mse_transformer 0.11 "$bin/forecast" --steps 60 --lr 5e-3  # 0.13 by yesterday
+expect_at_most label_error 0.5 "$bin/digits_sequence" --steps 300  # 1 for some 150 steps
+expect_at_most rmse_factors 0.75 "$bin/recommend" --epochs 8  # 0.85 by means
+expect_at_least exact_match 0.7 "$bin/translate" --steps 150 --size 32 --layers 1 --lr 5e-3
 exit $((failures > 0))

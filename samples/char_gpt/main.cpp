@@ -12,7 +12,7 @@ int main(int argc, char** argv) {
   int64_t layers = 3, heads = 4, width = 96;
   double dropout = 0;
   nn::Session session("char_gpt", "learns to add numbers, or to write a text, with a small GPT-2",
-                      {.epochs = 0, .steps = 1500, .batch = 64, .lr = 2e-3});
+                      {.epochs = 0, .steps = 1200, .batch = 64, .lr = 2e-3});
   run.add_to(session.arguments());
   session.arguments()
       .add("--layers", &layers, "blocks", {1, 1000})

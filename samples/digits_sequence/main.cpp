@@ -60,10 +60,10 @@ Array aligned(const Array& image, const Array& log_probabilities, int64_t elemen
 }
 
 int main(int argc, char** argv) {
-  constexpr int64_t kDrawn = 10000, kRows = 20000, kTest = 1000;
+  constexpr int64_t kDrawn = 10000, kRows = 24000, kTest = 1000;
   constexpr size_t kAligned = 6, kShown = 24;
   int64_t channels = 16, hidden = 64;
-  DigitRowsOptions rows;
+  DigitRowsOptions rows{.most = 5};
   nn::Session session("digits_sequence", "reads handwritten numbers of several digits",
                       {.epochs = 2, .batch = 32, .lr = 3e-3});
   session.arguments().add("--channels", &channels, "after the first convolution", {1, 1024});

@@ -75,7 +75,7 @@ int main(int argc, char** argv) {
   int64_t history = 72, size = 48;
   std::string column = "OT";
   nn::Session session("forecast", "tells the temperature of the next 24 hours",
-                      {.epochs = 8, .batch = 64, .lr = 2e-3});
+                      {.epochs = 4, .batch = 64, .lr = 2e-3});
   session.arguments().add("--history", &history, "hours that are known", {kHorizon, 10000});
   session.arguments().add("--size", &size, "of the models", {1, 4096});
   session.arguments().add("--column", &column, "of the CSV file", "NAME");

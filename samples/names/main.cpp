@@ -7,6 +7,7 @@
 #include <set>
 
 #include "nn/data/names.h"
+#include "nn/models/lstm_language_model.h"
 #include "nn/nn.h"
 #include "nn/run/picture.h"
 #include "nn/run/session.h"
@@ -16,18 +17,6 @@
 using namespace stithy;
 
 constexpr int32_t kEdge = 0;  // before and after a name
-
-struct NameModel : nn::Module {
-  NameModel(int64_t letters, int64_t size, int64_t hidden)
-      : embedding(child("embedding", nn::Embedding(letters, size))),
-        lstm(child("lstm", nn::Lstm(size, hidden, {.batch_first = true}))),
-        output(child("output", nn::Linear(hidden, letters))) {}
-  // i32 [n, t] -> logits of the letter after each, [n, t, letters].
-  Tensor forward(const Tensor& x) override { return output(lstm(embedding(x))); }
-  nn::Child<nn::Embedding> embedding;
-  nn::Child<nn::Lstm> lstm;
-  nn::Child<nn::Linear> output;
-};
 
 using Names = std::vector<std::vector<int32_t>>;
 
@@ -65,40 +54,14 @@ double bigram_loss(const Names& learnt, const Names& tested, size_t letters) {
   return loss.value();
 }
 
-// softmax(logits / temperature) of row `row` of logits [..., letters].
-std::vector<double> probabilities(const Array& logits, int64_t row, double temperature) {
+// softmax of row `row` of logits [..., letters].
+std::vector<double> probabilities(const Array& logits, int64_t row) {
   const int64_t letters = logits.shape().back();
   std::vector<double> p;
   double total = 0;
-  for (int64_t k = 0; k < letters; ++k)
-    total += p.emplace_back(std::exp(logits.at(row * letters + k) / temperature));
+  for (int64_t k = 0; k < letters; ++k) total += p.emplace_back(std::exp(logits.at(row * letters + k)));
   for (double& value : p) value /= total;
   return p;
-}
-
-// Draws `count` names, all at once.
-Names draw_names(nn::Trainer& trainer, int64_t count, int64_t longest, double temperature, uint64_t seed) {
-  Array x({count, longest + 1}, DType::i32);  // of edges
-  Names names(static_cast<size_t>(count));
-  std::vector<bool> complete(names.size());
-  Philox random(seed, 1);
-  for (int64_t t = 0; t < longest; ++t) {
-    const Array logits = trainer.predict(x);
-    for (size_t i = 0; i < names.size(); ++i) {
-      if (complete[i]) continue;
-      const int64_t place = static_cast<int64_t>(i) * (longest + 1) + t;
-      const std::vector<double> p = probabilities(logits, place, temperature);
-      double rest = random.uniform();
-      int32_t letter = kEdge;
-      while (letter + 1 < static_cast<int32_t>(p.size()) && rest >= p[static_cast<size_t>(letter)])
-        rest -= p[static_cast<size_t>(letter++)];
-      complete[i] = letter == kEdge;
-      if (complete[i]) continue;
-      names[i].push_back(letter);
-      x.set(place + 1, letter);
-    }
-  }
-  return names;
 }
 
 // What the model expects (rows) after each letter of a name (columns).
@@ -111,7 +74,7 @@ Array expectations(nn::Trainer& trainer, const Tokenizer& tokenizer, const std::
   for (int64_t t = 0; t + 1 < columns; ++t) x.set(t + 1, name[static_cast<size_t>(t)]);
   const Array logits = trainer.predict(x);
   for (int64_t t = 0; t < columns; ++t) {
-    const std::vector<double> column = probabilities(logits, t, 1);
+    const std::vector<double> column = probabilities(logits, t);
     for (int64_t k = 0; k < rows; ++k) p.set(k * columns + t, column[static_cast<size_t>(k)]);
   }
   const Array heat = enlarged(heat_map(p, 0.0f, 1.0f), kCell);
@@ -130,11 +93,12 @@ Array expectations(nn::Trainer& trainer, const Tokenizer& tokenizer, const std::
 int main(int argc, char** argv) {
   constexpr int64_t kInvented = 10000, kDrawn = 200, kPrinted = 30;
   constexpr size_t kPictures = 4;
-  int64_t size = 16, hidden = 96;
+  int64_t size = 16, hidden = 96, layers = 1;
   double temperature = 1;
-  nn::Session session("names", "invents names, letter by letter", {.epochs = 12, .batch = 64, .lr = 5e-3});
+  nn::Session session("names", "invents names, letter by letter", {.epochs = 5, .batch = 64, .lr = 5e-3});
   session.arguments().add("--size", &size, "of a letter's vector", {1, 4096});
   session.arguments().add("--hidden", &hidden, "of the LSTM's state", {1, 4096});
+  session.arguments().add("--layers", &layers, "of LSTMs", {1, 100});
   session.arguments().add("--temperature", &temperature, "below 1 likelier names, above 1 bolder ones",
                           {0.01, 100});
 
@@ -142,7 +106,10 @@ int main(int argc, char** argv) {
     const RunOptions& options = session.options();
     std::vector<std::string> list =
         options.data.empty() ? invent_names(kInvented, options.seed) : read_lines(options.data);
-    std::erase(list, "");
+    // A name that comes twice must not be learnt and tested.
+    std::set<std::string> known(list.begin(), list.end());
+    known.erase("");
+    list.assign(known.begin(), known.end());
     if (list.size() < 100) throw Error("names", cat(list.size(), " names are too few to learn from"));
     const TokenizerPtr tokenizer = CharacterTokenizer::train(list, {.special = {"<edge>"}});
     Names learnt, tested;
@@ -156,7 +123,8 @@ int main(int argc, char** argv) {
     DataLoader train(dataset_of(learnt, longest), {.batch = options.batch, .seed = options.seed});
     DataLoader test(dataset_of(tested, longest), {.batch = 256, .shuffle = false, .last = LastBatch::pad});
 
-    NameModel model(tokenizer->size(), size, hidden);
+    nn::LstmLanguageModel model(
+        {.vocabulary = tokenizer->size(), .embedding = size, .hidden = hidden, .layers = layers});
     nn::Trainer trainer(
         model, nn::CrossEntropy{}, nn::AdamW({.lr = static_cast<float>(options.lr)}),
         {.schedule = nn::schedule::linear_warmup(20, nn::schedule::cosine(session.total_steps(train), 0.01)),
@@ -168,17 +136,20 @@ int main(int argc, char** argv) {
     nn::evaluate(trainer, test, [&](const Batch& batch, const Array& logits) {
       for (int64_t place = 0; place < batch.columns[1].numel(); ++place)
         if (const double letter = batch.columns[1].at(place); letter != kIgnoreIndex)
-          loss.add(-std::log(probabilities(logits, place, 1)[static_cast<size_t>(letter)]));
+          loss.add(-std::log(probabilities(logits, place)[static_cast<size_t>(letter)]));
     });
     const double bigrams = bigram_loss(learnt, tested, static_cast<size_t>(tokenizer->size()));
 
-    const std::set<std::string> known(list.begin(), list.end());
+    nn::TextGenerator generator(model);
     int64_t novel = 0;
     std::string line;
-    for (const std::vector<int32_t>& name : draw_names(trainer, kDrawn, longest, temperature, options.seed)) {
-      const std::string text = tokenizer->decode(name);
-      if (known.contains(text)) continue;
-      if (++novel <= kPrinted) line += text + " ";
+    for (int64_t i = 0; i < kDrawn; ++i) {
+      const std::string name = tokenizer->decode(
+          generator.generate(std::array{kEdge}, {.tokens = longest,
+                                                 .temperature = static_cast<float>(temperature),
+                                                 .end = kEdge,
+                                                 .seed = options.seed + static_cast<uint64_t>(i)}));
+      if (!known.contains(name) && ++novel <= kPrinted) line += name + " ";
     }
     session.print("new names: " + line);
     session.report().samples.emplace_back("new names, which the list does not have", line);

@@ -73,7 +73,7 @@ int main(int argc, char** argv) {
   int64_t words = 10000, least = 1, longest = 48, size = 32;
   double dropout = 0.5;
   nn::Session session("sentiment", "tells praise from blame in reviews",
-                      {.epochs = 12, .batch = 50, .lr = 2e-3});
+                      {.epochs = 8, .batch = 50, .lr = 2e-3});
   session.arguments().add("--words", &words, "words that are known, the most frequent ones", {3, 1e6});
   session.arguments().add("--least", &least, "how often a word must occur to be known", {1, 1e6});
   session.arguments().add("--longest", &longest, "words of a review that are read", {1, 10000});
