@@ -38,4 +38,5 @@ expect_at_least test_accuracy 0.6 "$bin/transfer" --epochs 2 --batch 24 --size 3
 # The ground against all shapes, 0.2 at first; to tell shapes apart takes minutes.
 expect_at_least pixel_accuracy 0.7 "$bin/segment" --steps 120 --batch 4 --size 32 --depth 2 --lr 1e-2
 expect_at_most val_loss 2.2 "$bin/finetune_lora" --steps 40  # 4.6 before
+expect_at_least accuracy 0.9 "$bin/bert_mlm" --steps 60  # of two classes; 0.6 to 0.7 from scratch
 exit $((failures > 0))
