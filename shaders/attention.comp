@@ -4,14 +4,13 @@
 //   attention_dq   dq = scale sum over keys of ds k,    with p = exp(s - lse), ds = p (dp - delta), dp = dy v,
 //   attention_dkv  dk = scale sum over queries of ds q, dv = sum of p dy,      delta = sum(dy y), given
 // Dropout multiplies p by 0 or 1 / (1 - p) where it meets v, and dp likewise; it draws for rows of tk rounded up to 4.
-// Thread mapping: an invocation has ROWS rows of its own, queries or, for dkv, keys, and SLICE vec4 of what comes out of
-// each; a workgroup's rows follow one another in one head, and all walk the other side's rows together, TURN at a time:
-// those loads have one address in all lanes. No shared memory, no barriers, no atomics. HELD: own rows and those of a
-// turn are kept by each invocation, which on a CPU lie on the stack, and all is unrolled; otherwise they are read where
-// they are needed.
-// The loop has at most rows / TURN turns with HELD, of which some CPU drivers allow 65,535.
+// Thread mapping: an invocation has ROWS rows of its own, queries or, for dkv, keys, and SLICE vec4 of what comes out
+// of each; a workgroup's rows follow one another in one head, and all walk the other side's rows together, TURN at a
+// time: those loads have one address in all lanes. No shared memory, no barriers, no atomics. HELD: an invocation keeps
+// its rows and those of a turn, which on a CPU lie on its stack, and all is unrolled, so that the loop has rows / TURN
+// turns, of which some CPU drivers allow 65,535; otherwise rows are read where they are needed, in loops.
 // Numerics: fp32; sums over keys or queries in order.
-// Search space: local_size_x, ROWS, TURN (each 1, 2, 4 or 8; TURN up to 4), SLICE, HELD.
+// Search space: local_size_x, ROWS (1, 2, 4, 8), TURN (1, 2, 4), SLICE, HELD.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
@@ -51,8 +50,8 @@ layout(set = 0, binding = 4) readonly buffer Alibi { float alibi[]; };
 layout(set = 0, binding = 5) readonly buffer Lengths { int lengths[]; };
 layout(set = 0, binding = 6) readonly buffer State { uvec4 state[]; };
 
-// Offsets and strides along the batch, heads and rows, those of q, k, v and dy in vec4; `window` is large where there is none; drop.x is the probability, drop.y
-// the factor of what is kept.
+// Offsets and strides along the batch, heads and rows; those of q, k, v and dy in vec4. `window` is large where there
+// is none; drop_scale is the factor of what is kept.
 layout(push_constant) uniform Push {
   uint batches, heads, kv_heads, tq, tk;
   uint q_offset, q_n, q_h, q_t;
@@ -63,7 +62,7 @@ layout(push_constant) uniform Push {
   int window;
   uint stream;
   float scale, drop_p, drop_scale;
-  uint dy_offset, delta_offset;
+  uint dy_offset, lse_offset, delta_offset;
 };
 
 // Which keys [begin, end) a query may see.
@@ -93,38 +92,38 @@ float kept(uvec4 words, uint j) {
 
 // Declares which rows of its own, `total` in all, and which slice of `width` vec4 a workgroup has, of which of `count`
 // heads.
-#define FIND_TASK(total, width, count)                                                     \
-  const uint rows_group = gl_WorkGroupSize.x * ROWS;                                       \
-  const uint row_groups = (total + rows_group - 1) / rows_group;                           \
-  const uint slices = (width + SLICE - 1) / SLICE;                                         \
-  uint rest = group_index();                                                               \
-  const uint group_begin = rest % row_groups * rows_group;                                 \
-  rest /= row_groups;                                                                      \
-  const uint column = rest % slices * SLICE;                                               \
-  rest /= slices;                                                                          \
-  const uint head = rest % count, n = rest / count;                                        \
-  if (n >= batches) return;                                                                \
-  const int group_last = int(min(group_begin + rows_group, total)) - 1;                    \
+#define FIND_TASK(total, width, count)                                  \
+  const uint rows_group = gl_WorkGroupSize.x * ROWS;                    \
+  const uint row_groups = (total + rows_group - 1) / rows_group;        \
+  const uint slices = (width + SLICE - 1) / SLICE;                      \
+  uint rest = group_index();                                            \
+  const uint group_begin = rest % row_groups * rows_group;              \
+  rest /= row_groups;                                                   \
+  const uint column = rest % slices * SLICE;                            \
+  rest /= slices;                                                       \
+  const uint head = rest % count, n = rest / count;                     \
+  if (n >= batches) return;                                             \
+  const int group_last = int(min(group_begin + rows_group, total)) - 1; \
   const uint first = group_begin + gl_LocalInvocationID.x * ROWS
 
 // sums[c * TURN + t] += own row c times the turn's row t.
-#define ADD_PRODUCTS(sums, x, x_at, x_held, z, z_at, z_held, width4)                            \
-  if (HELD) {                                                                                          \
-    [[unroll]] for (uint i = 0; i < width4; ++i) {                                                     \
+#define ADD_PRODUCTS(sums, x, x_at, x_held, z, z_at, z_held, width4)                             \
+  if (HELD) {                                                                                    \
+    [[unroll]] for (uint i = 0; i < width4; ++i) {                                               \
       [[unroll]] for (uint t = 0; t < TURN; ++t) z_held[t * width4 + i] = LOAD4(z, z_at[t] + i); \
-      [[unroll]] for (uint c = 0; c < ROWS; ++c)                                                       \
-        [[unroll]] for (uint t = 0; t < TURN; ++t)                                                     \
-          sums[c * TURN + t] += dot(x_held[c * width4 + i], z_held[t * width4 + i]);                   \
-    }                                                                                                  \
-  } else {                                                                                             \
-    [[dont_unroll]] for (uint i = 0; i < width4; ++i) {                                                \
-      vec4 turn[TURN];                                                                                 \
+      [[unroll]] for (uint c = 0; c < ROWS; ++c)                                                 \
+        [[unroll]] for (uint t = 0; t < TURN; ++t)                                               \
+          sums[c * TURN + t] += dot(x_held[c * width4 + i], z_held[t * width4 + i]);             \
+    }                                                                                            \
+  } else {                                                                                       \
+    [[dont_unroll]] for (uint i = 0; i < width4; ++i) {                                          \
+      vec4 turn[TURN];                                                                           \
       [[unroll]] for (uint t = 0; t < TURN; ++t) turn[t] = LOAD4(z, z_at[t] + i);                \
-      [[unroll]] for (uint c = 0; c < ROWS; ++c) {                                                     \
+      [[unroll]] for (uint c = 0; c < ROWS; ++c) {                                               \
         const vec4 own = LOAD4(x, x_at[c] + i);                                                  \
-        [[unroll]] for (uint t = 0; t < TURN; ++t) sums[c * TURN + t] += dot(own, turn[t]);            \
-      }                                                                                                \
-    }                                                                                                  \
+        [[unroll]] for (uint t = 0; t < TURN; ++t) sums[c * TURN + t] += dot(own, turn[t]);      \
+      }                                                                                          \
+    }                                                                                            \
   }
 // acc[c * SLICE + i] += weights[c * TURN + t] times `value`, which is column i of the turn's row t.
 #define ADD_ROWS(acc, weights, value)                                                                   \
@@ -136,9 +135,9 @@ float kept(uvec4 words, uint j) {
   }
 // What a turn's row t has in column i of the slice; behind the end any, which is not stored.
 #define SLICE4(z, z_at, width4) LOAD4(z, z_at[t] + min(column + i, width4 - 1))
-#define HOLD(x, x_at, x_held, width4)             \
-  if (HELD)                                              \
-    [[unroll]] for (uint c = 0; c < ROWS; ++c)           \
+#define HOLD(x, x_at, x_held, width4)          \
+  if (HELD)                                    \
+    [[unroll]] for (uint c = 0; c < ROWS; ++c) \
       [[unroll]] for (uint i = 0; i < width4; ++i) x_held[c * width4 + i] = LOAD4(x, x_at[c] + i)
 #define ZERO(x) [[unroll]] for (uint e = 0; e < ROWS * TURN; ++e) x[e] = 0.0
 
@@ -236,7 +235,7 @@ void main() {
     const uint row = min(first + c, tq - 1), at = (n * tq + row) * heads + head;
     q_at[c] = q_offset + n * q_n + head * q_h + row * q_t;
     dy_at[c] = dy_offset + at * DV4;
-    own_lse[c] = lse[at];
+    own_lse[c] = lse[lse_offset + at];
     own_delta[c] = delta[delta_offset + at];
     [[unroll]] for (uint i = 0; i < SLICE; ++i) acc[c * SLICE + i] = vec4(0);
   }
@@ -301,7 +300,7 @@ void main() {
   const int last = CAUSAL ? min(int(tq), group_last - shift() + window) : int(tq);
   const int end = int(group_begin) < keys ? last : 0;
   [[dont_unroll]] for (uint g = 0; g < group; ++g) {
-    const uint q_head = head * group + g;
+    const uint q_head = head * group + g, row_start = (n * heads + q_head) * tq;
     const float slope = HAS_ALIBI ? alibi[alibi_offset + q_head] : 0.0;
     const uint q_start = q_offset + n * q_n + q_head * q_h;
     [[dont_unroll]] for (int i0 = begin; i0 < end; i0 += int(TURN)) {
@@ -311,7 +310,7 @@ void main() {
         const uint row = min(uint(i0) + t, tq - 1), at = (n * tq + row) * heads + q_head;
         q_at[t] = q_start + row * q_t;
         dy_at[t] = dy_offset + at * DV4;
-        of_lse[t] = lse[at];
+        of_lse[t] = lse[lse_offset + at];
         of_delta[t] = delta[delta_offset + at];
       }
       float s[ROWS * TURN], dp[ROWS * TURN];
@@ -325,7 +324,7 @@ void main() {
         [[unroll]] for (uint c = 0; c < ROWS; ++c) {
           const int key = int(min(first + c, tk - 1));
           const uint e = c * TURN + t;
-          if (HAS_DROPOUT && c % min(ROWS, 4u) == 0) words = words_of((n * heads + q_head) * tq + uint(row), uint(key) / 4);
+          if (HAS_DROPOUT && c % min(ROWS, 4u) == 0) words = words_of(row_start + uint(row), uint(key) / 4);
           const bool is_seen = key >= row_begin && key < row_end && i0 + int(t) < int(tq);
           const float p = is_seen ? exp_(biased(s[e], n, q_head, row, key, slope) - of_lse[t]) : 0.0;
           const float keep = HAS_DROPOUT ? kept(words, uint(key)) : 1.0;

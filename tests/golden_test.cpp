@@ -10,6 +10,7 @@
 #include "engine/graph/program.h"
 #include "engine/ops.h"
 #include "engine/ops_optim.h"
+#include "engine/ops_sequence.h"
 #include "engine/ops_vision.h"
 #include "nn/norm.h"
 
@@ -254,6 +255,18 @@ TEST_CASE("softmax and log_softmax") {
   for (const json& test : cases_of("log_softmax"))
     check(test, {"x"},
           [&](const auto& xs) { return log_softmax(xs[0], test.at("options").at("axis").get<int64_t>()); });
+}
+
+TEST_CASE("attention") {
+  for (const json& test : cases_of("attention")) {
+    const AttentionOptions o{.causal = test.at("options").at("causal").get<bool>(),
+                             .scale = test.at("options").at("scale").get<float>()};
+    std::vector<std::string> names{"q", "k", "v"};
+    if (test.at("inputs").contains("mask")) names.emplace_back("mask");
+    check(test, names, [&](const auto& xs) {
+      return attention(xs[0], xs[1], xs[2], o, xs.size() > 3 ? xs[3] : Tensor());
+    });
+  }
 }
 
 TEST_CASE("gelu") {

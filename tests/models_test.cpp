@@ -91,6 +91,51 @@ TEST_CASE("recommenders") {
   check("recommender", "neural", nn::NeuralRecommender(options, {6, 3}), kPlain, ratings);
 }
 
+namespace {
+// As the modules in make_models_golden.py, whose masks stand there.
+nn::Attend masked() { return {.causal = true, .lengths = Array({2}, std::vector<int32_t>{6, 4})}; }
+Tensor memory(const std::string& name = "memory") { return values(name, {2, 7, 16}); }
+
+template <class Layer, class Forward>
+struct WithForward : Layer {
+  WithForward(Layer layer, Forward function) : Layer(std::move(layer)), function_(std::move(function)) {}
+  Tensor forward(const Tensor& x) override { return function_(static_cast<Layer&>(*this), x); }
+  Forward function_;
+};
+}  // namespace
+
+TEST_CASE("transformers") {
+  const auto check_one = [](const char* name, auto layer, auto forward) {
+    check("transformer", name, WithForward(std::move(layer), forward), kPlain);
+  };
+  const auto self = [](auto& layer, const Tensor& x) { return layer.forward(x, masked()); };
+  check_one("self", nn::MultiHeadAttention(16, 4), self);
+  check_one("self without bias", nn::MultiHeadAttention(16, 4, {.bias = false}), self);
+  check_one("cross", nn::MultiHeadAttention(16, 4), [](auto& layer, const Tensor& x) {
+    const Tensor m = memory();
+    return layer.forward(x, m, m);
+  });
+  check_one("three inputs", nn::MultiHeadAttention(16, 4),
+            [](auto& layer, const Tensor& x) { return layer.forward(x, memory(), memory("memory 2")); });
+  const nn::TransformerOptions plain{.hidden = 24, .dropout = 0};
+  const nn::TransformerOptions first{
+      .hidden = 24, .dropout = 0, .activation = nn::TransformerOptions::Activation::gelu, .norm_first = true};
+  check("transformer", "encoder layer", nn::TransformerEncoderLayer(16, 4, plain), kPlain);
+  check("transformer", "encoder layer, norm first", nn::TransformerEncoderLayer(16, 4, first), kPlain);
+  const auto decode = [](auto& layer, const Tensor& x) {
+    return layer.forward(x, memory(), {.causal = true});
+  };
+  check_one("decoder layer", nn::TransformerDecoderLayer(16, 4, plain), decode);
+  check_one("decoder layer, norm first", nn::TransformerDecoderLayer(16, 4, first), decode);
+  check_one("encoder", nn::TransformerEncoder(16, 4, 2, true, plain), [](auto& layer, const Tensor& x) {
+    nn::Attend padded = masked();
+    padded.causal = false;
+    return layer.forward(x, padded);
+  });
+  check_one("transformer", nn::Transformer(16, 4, 2, 2, plain),
+            [](auto& model, const Tensor& x) { return model.forward(memory(), x, {.target = masked()}); });
+}
+
 TEST_CASE("LeNet") {
   check("lenet", "lenet", nn::LeNet(), kPlain);
   check("lenet", "lenet padded", nn::LeNet({.channels = 3, .classes = 7, .padding = 2}), kPlain);

@@ -18,4 +18,4 @@ export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1:${UBSAN_OPTIONS:-}
 # Once over each row's kernels is enough for the host's code, which is what the sanitizers see.
 export STITHY_QUICK_ROWS=1
 # The models are layers, whose suites run here, and kernels, which compile for minutes.
-exec "$build/bin/stithy_tests" --test-suite-exclude=models "$@"
+exec "$build/bin/stithy_tests" --test-suite-exclude=models,text_models "$@"

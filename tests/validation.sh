@@ -47,11 +47,11 @@ submission_a_kernel() (
   for letter in {a..z}; do part --test-suite=ops --test-case=rows --subcase="$letter*" "$@"; done
   exit "$good"
 )
-run "core and synchronization" env STITHY_VALIDATION=1 "$tests" --test-suite-exclude=models "$@"
+run "core and synchronization" env STITHY_VALIDATION=1 "$tests" --test-suite-exclude=models,text_models "$@"
 run "one submission a kernel" submission_a_kernel "$@"
 # Instrumented, the larger kernels compile for minutes each on CPU drivers: every choice is the plain one then
 # (DeviceInfo::instrumented), the tuner has nothing to do, and the harness leaves out the other candidates, which its own
 # tests would count as failures.
-run "GPU-assisted" env STITHY_VALIDATION=gpu "$tests" --test-suite-exclude=train,tune,harness,models \
+run "GPU-assisted" env STITHY_VALIDATION=gpu "$tests" --test-suite-exclude=train,tune,harness,models,text_models,long \
   --subcase-exclude=matmul --test-case-exclude="GPT-2*" "$@"
 exit $failed

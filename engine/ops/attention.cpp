@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "engine/graph/op.h"
+#include "engine/graph/pieces.h"
 #include "engine/graph/plan.h"
 #include "engine/ops.h"
 #include "engine/ops/elements.h"
@@ -194,6 +195,7 @@ Tile choose_tile(const Node& n, Launch& launch, std::initializer_list<int> input
     const Ref ref = launch.in(i);
     texels = texels && storage_bytes(ref.node->out(ref.output)) / 16 <= device.max_texel_elements;
   }
+  const bool is_backward = inputs.size() > 3;
   std::vector<Tile> tiles;
   if (device.is_cpu()) {
     // More rows share the loads of others, and take longer to compile. Backward keeps more of a turn.
@@ -203,7 +205,7 @@ Tile choose_tile(const Node& n, Launch& launch, std::initializer_list<int> input
       if (rows > (own - 1) * lanes)
         tiles.push_back({.local_size = lanes,
                          .rows = own,
-                         .turn = inputs.size() > 3 ? 2u : 4u,
+                         .turn = is_backward ? 2u : 4u,
                          .slice = u32(width),
                          .held = true,
                          .texels = texels});
@@ -211,14 +213,26 @@ Tile choose_tile(const Node& n, Launch& launch, std::initializer_list<int> input
   }
   // Not held, each vec4 of a product is a turn of a loop.
   const int64_t vec4s = (n.in(0).dim(3) + n.in(2).dim(3)) / 4 + 1;
-  if (tiles.empty() || turns / 4 * vec4s < kMostTurns) tiles.push_back({.slice = std::min(8u, u32(width))});
-  Choice choice{.key = cat(n.op->name, " ", size_bucket(rows), " by ", size_bucket(turns), ", ", 4 * width,
-                           n.attrs<Attention>().causal ? " causal" : ""),
-                .labels = {},
-                .plain = tiles.size() - 1};
+  const size_t plain = tiles.size();
+  // A pass over queries makes two results at once.
+  const bool two_results = is_backward && n.outputs.size() > 1;
+  const uint32_t turn = two_results ? 2 : 4, columns = std::min(two_results ? 4u : 8u, u32(width));
+  if (!device.is_cpu() || turns / turn * vec4s < kMostTurns)
+    tiles.push_back({.turn = turn, .slice = columns});
+  if (!device.is_cpu()) {
+    // More rows share loads, more columns share scores; both take registers.
+    if (rows > 64) tiles.push_back({.rows = 2, .turn = turn, .slice = columns});
+    if (width > columns && !two_results && !device.few_registers)
+      tiles.push_back({.turn = turn, .slice = std::min(2 * columns, u32(width))});
+  }
+  Choice choice{
+      .key = cat(size_bucket(rows), " by ", size_bucket(turns), " of ", 4 * width, " batch ",
+                 size_bucket(n.in(0).dim(0) * n.in(0).dim(1)), n.attrs<Attention>().causal ? " causal" : ""),
+      .labels = {},
+      .plain = std::min(plain, tiles.size() - 1)};
   for (const Tile& tile : tiles)
-    choice.labels.push_back(
-        cat(tile.rows, " rows of ", tile.local_size, tile.held ? " held" : "", tile.texels ? " texels" : ""));
+    choice.labels.push_back(cat(tile.local_size, " times ", tile.rows, " rows by ", 4 * tile.slice,
+                                tile.held ? " held" : "", tile.texels ? " texels" : ""));
   return tiles[launch.choose(std::move(choice))];
 }
 
@@ -255,6 +269,7 @@ Kernel fill_backward(Kernel kernel, const Node& n, const Launch& launch, const T
   kernel.lse = launch.in(kLse);
   kernel.delta = launch.in(kDelta);
   kernel.push.dy_offset = u32(n.in(kDy).offset() / 4);
+  kernel.push.lse_offset = u32(n.in(kLse).offset());
   kernel.push.delta_offset = u32(n.in(kDelta).offset());
   return kernel;
 }
@@ -292,6 +307,15 @@ void launch_dkv(const Node& n, Launch& launch) {
   else
     run(shaders::attention_dkv{});
 }
+
+// By elements of the batch. What is dropped goes by the row of all, so that no piece could tell it.
+int cut_by_batch(const Node& n, int input, int axis) {
+  const Attention& o = n.attrs<Attention>();
+  if (axis > 0 || o.state) return kNever;
+  const bool for_all = input != 0 && (input == o.alibi || (input == o.mask && n.in(input).rank() < 4));
+  return for_all || n.in(input).dim(0) == 1 ? kWhole : 0;
+}
+[[maybe_unused]] const bool kCut = define_cut(cut_by_batch, {"attention", "attention_dq", "attention_dkv"});
 
 const OpDef& kDqOp = define_op(
     {.name = "attention_dq", .dtypes = "f32 i32", .launch = launch_dq, .flops = attention_flops<3>});

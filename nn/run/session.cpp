@@ -82,6 +82,13 @@ double softmax_of(const Array& logits, int64_t row, int64_t column) {
   for (int64_t j = 0; j < classes; ++j) sum += std::exp(logits.at(row * classes + j) - largest);
   return std::exp(logits.at(row * classes + column) - largest) / sum;
 }
+
+// What the rate counts: images, sequences or rows of a table.
+const char* item_of(const Column& x) {
+  if (x.dtype == DType::u8 || x.shape.rank() >= 3) return "img";
+  return x.shape.rank() == 2 || x.dtype == DType::i32 ? "seq" : "row";
+}
+
 }  // namespace
 
 Session::Session(const std::string& name, const std::string& summary, const RunOptions& defaults)
@@ -269,7 +276,8 @@ FitResult Session::fit(Trainer& trainer, DataLoader& train, FitOptions options, 
   resumes_ = resumes_ && complete;
   progress_.emplace(Progress::Options{.epochs = by_steps ? 0 : options.epochs,
                                       .steps_per_epoch = by_steps ? options.most_steps : batches,
-                                      .items_per_step = static_cast<double>(options_.batch)});
+                                      .items_per_step = static_cast<double>(options_.batch),
+                                      .item = item_of(train.dataset().columns()[0])});
   const FitResult result = fit.run();
   steps_ += result.steps;
   progress_.reset();

@@ -221,6 +221,20 @@ def convolutions():
                           lambda x, weight: function(x.dim() - 2)(x, weight, **options)) for x, w, options in cases])
 
 
+def attention():
+    cases = []
+    for options, q, k, mask in [({"causal": False, "scale": 0.0}, (2, 2, 5, 8), (2, 2, 7, 8), None),
+                                ({"causal": True, "scale": 0.0}, (1, 4, 9, 5), (1, 4, 9, 5), None),
+                                ({"causal": True, "scale": 0.3}, (1, 4, 6, 4), (1, 2, 6, 4), None),
+                                ({"causal": False, "scale": 0.0}, (2, 2, 4, 6), (2, 1, 9, 6), (4, 9))]:
+        inputs = {"q": randn(*q), "k": randn(*k), "v": randn(*k)}
+        if mask:
+            inputs["mask"] = randn(*mask)
+        cases.append(case(options, inputs, lambda q, k, v, mask=None: F.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, is_causal=options["causal"], scale=options["scale"] or None, enable_gqa=True)))
+    write("attention", cases)
+
+
 cross_entropy()
 functions()
 optimizers()
@@ -228,3 +242,4 @@ norms()
 pools()
 images()
 convolutions()
+attention()

@@ -431,6 +431,65 @@ write("recurrent", [entry("rnn", Rnn(5, 7), (6, 3, 5)),
                           eval_gradients=True),
                     entry("lstm long", Lstm(8, 16, num_layers=3), (40, 2, 8)),
                     entry("gru", Gru(5, 7, num_layers=2, bidirectional=True), (6, 3, 5))])
+
+
+CAUSAL = torch.ones(6, 6).triu(1).bool()  # PyTorch's masks are true where a key is hidden
+PADDING = torch.arange(6) >= torch.tensor([[6], [4]])
+MEMORY = (2, 7, 16)  # what a decoder attends to
+
+
+class SelfAttention(nn.MultiheadAttention):
+    def forward(self, x):
+        return super().forward(x, x, x, attn_mask=CAUSAL, key_padding_mask=PADDING, need_weights=False)[0]
+
+
+class CrossAttention(nn.MultiheadAttention):
+    def forward(self, x):
+        memory = values("memory", MEMORY)
+        return super().forward(x, memory, memory, need_weights=False)[0]
+
+
+class ThreeInputs(nn.MultiheadAttention):
+    def forward(self, x):
+        return super().forward(x, values("memory", MEMORY), values("memory 2", MEMORY), need_weights=False)[0]
+
+
+class Encoder(nn.TransformerEncoder):
+    def forward(self, x):
+        return super().forward(x, src_key_padding_mask=PADDING)
+
+
+class DecoderLayer(nn.TransformerDecoderLayer):
+    def forward(self, x, memory=None, **masks):
+        if memory is None:
+            memory, masks = values("memory", MEMORY), {"tgt_mask": CAUSAL}
+        return super().forward(x, memory, **masks)
+
+
+class WholeTransformer(nn.Transformer):
+    def forward(self, x):
+        return super().forward(values("memory", MEMORY), x, tgt_mask=CAUSAL, tgt_key_padding_mask=PADDING)
+
+
+def heads(module, bias=True):
+    return module(16, 4, bias=bias, batch_first=True)
+
+
+def layer(module, norm_first=False, activation="relu"):
+    return module(16, 4, 24, 0.0, activation, batch_first=True, norm_first=norm_first)
+
+
+write("transformer", [
+    entry("self", heads(SelfAttention), (2, 6, 16), eval_gradients=True),
+    entry("self without bias", heads(SelfAttention, False), (2, 6, 16)),
+    entry("cross", heads(CrossAttention), (2, 6, 16)),
+    entry("three inputs", heads(ThreeInputs), (2, 6, 16)),
+    entry("encoder layer", layer(nn.TransformerEncoderLayer), (2, 6, 16), eval_gradients=True),
+    entry("encoder layer, norm first", layer(nn.TransformerEncoderLayer, True, "gelu"), (2, 6, 16)),
+    entry("decoder layer", layer(DecoderLayer), (2, 6, 16)),
+    entry("decoder layer, norm first", layer(DecoderLayer, True, "gelu"), (2, 6, 16)),
+    entry("encoder", Encoder(layer(nn.TransformerEncoderLayer), 2, nn.LayerNorm(16)), (2, 6, 16)),
+    entry("transformer", WholeTransformer(16, 4, 2, 2, 24, 0.0, batch_first=True), (2, 6, 16), eval_gradients=True)])
 write("lenet", [entry("lenet", LeNet(), (2, 1, 32, 32), eval_gradients=True),
                 entry("lenet padded", LeNet(3, 7, 2), (2, 3, 28, 28))])
 write("cifar_resnet", [entry("resnet20 A", CifarResNet(20, "A"), (2, 3, 16, 16)),

@@ -159,6 +159,8 @@ std::vector<Case> cases() {
           "dropout, grouped and causal",
           {.n = 1, .heads = 4, .kv_heads = 2, .tq = 16, .tk = 16, .d = 8, .causal = true, .dropout = 0.25f}),
       attention_case("scale", {.n = 1, .heads = 2, .kv_heads = 2, .tq = 5, .tk = 6, .d = 8, .scale = 0.7f}),
+      attention_case("a batch",
+                     {.n = 8, .heads = 2, .kv_heads = 1, .tq = 16, .tk = 16, .d = 16, .causal = true}),
       attention_case("heads of 64", {.n = 1, .heads = 1, .kv_heads = 1, .tq = 17, .tk = 23, .d = 64}),
       attention_case("heads of 128",
                      {.n = 1, .heads = 1, .kv_heads = 1, .tq = 11, .tk = 13, .d = 128, .causal = true}),

@@ -1,9 +1,12 @@
 #include "tools/stithy/bench_cases.h"
 
+#include <cmath>
+
 #include "engine/core/error.h"
 #include "engine/core/rng.h"
 #include "engine/ops.h"
 #include "engine/ops_optim.h"
+#include "engine/ops_sequence.h"
 #include "engine/ops_vision.h"
 #include "nn/nn.h"
 
@@ -178,6 +181,32 @@ void add_rows(Table& table) {
   }
 }
 
+// Causal, of [n, heads, t, d] as layers lay it out; "composed" is the same out of products and a softmax.
+void add_attention(Table& table) {
+  for (const Shape& shape : {Shape{12, 4, 64, 32}, Shape{1, 12, 1024, 64}}) {
+    const Shape stored{shape[0], shape[2], shape[1], shape[3]};
+    const auto build = [=](bool fused, bool gradient) {
+      std::vector<Tensor> xs;
+      for (int i = 0; i < 3; ++i) xs.push_back(variable(stored));
+      const auto of = [&](size_t i) { return transpose(xs[i], 1, 2); };
+      Tensor y;
+      if (fused) {
+        y = attention(of(0), of(1), of(2), {.causal = true});
+      } else {
+        const Tensor seen = less_equal(arange(shape[2]), unsqueeze(arange(shape[2]), -1));
+        const Tensor scores = matmul(of(0), transpose(of(1))) * (1 / std::sqrt(static_cast<float>(shape[3])));
+        y = matmul(softmax(where(seen, scores, -1e30f)), of(2));
+      }
+      y = transpose(y, 1, 2);
+      return outputs(gradient ? gradients(y, xs, Unreached::error, variable(stored)) : std::vector{y});
+    };
+    for (const bool fused : {true, false})
+      for (const bool gradient : {false, true})
+        table.add(cat("attention", fused ? "" : "_composed", gradient ? "_grad" : ""), shape,
+                  fused && !gradient && shape[0] == 12, [=] { return build(fused, gradient); });
+  }
+}
+
 void add_images(Table& table) {
   for (const Shape& shape : {Shape{64, 16, 32, 32}, Shape{64, 64, 8, 8}}) {  // of ResNet-20
     const Shape channels{shape[1]};
@@ -249,6 +278,7 @@ std::vector<OpCase> op_cases() {
   add_products(table);
   add_convolutions(table);
   add_rows(table);
+  add_attention(table);
   add_images(table);
   add_pointwise(table);
   add_copies(table);
