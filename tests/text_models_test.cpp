@@ -6,11 +6,9 @@
 #include <functional>
 
 #include "engine/core/error.h"
-#include "nn/lora.h"
 #include "nn/models/models.h"
 #include "nn/nn.h"
 #include "nn/safetensors.h"
-#include "nn/text/masking.h"
 #include "tests/golden_models.h"
 #include "tests/temporary_folder.h"
 

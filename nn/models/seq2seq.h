@@ -28,7 +28,7 @@ struct Seq2SeqOutputs {
 // token `begin` first. The loss, the caller's, is of the logits with what comes next.
 class Seq2Seq : public Module {
  public:
-  // Throws Error for sizes below 1 and a padding that is in one of the vocabularies not.
+  // Throws Error for sizes below 1 and a padding that is not in both vocabularies.
   explicit Seq2Seq(const Seq2SeqOptions& options = {});
   Seq2SeqOutputs forward(const Tensor& source, const Tensor& lengths, const Tensor& target);
   std::string describe() const override { return "Seq2Seq"; }

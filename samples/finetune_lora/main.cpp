@@ -8,7 +8,6 @@
 #include <cmath>
 
 #include "nn/generate.h"
-#include "nn/lora.h"
 #include "nn/models/gpt.h"
 #include "nn/nn.h"
 #include "nn/run/session.h"
