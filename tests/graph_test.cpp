@@ -322,10 +322,17 @@ TEST_CASE("a program times each of its kernels") {
     CHECK(before != last);
     CHECK(last == program.dispatch_ns(3));
     CHECK(says(error_of([&] { program.dispatch_ns(1); }), "run 1 cannot be read"));
-    // Not a promise about speed: a million exponentials cannot be quicker than 4 products, nor take an hour.
+    // Not a promise about speed: a million exponentials cannot be quicker than 4 products, nor take an hour. The
+    // least of several runs, since any one may be held up by what else the machine does.
+    std::vector<double> least = last;
+    for (int run = 0; run < 10; ++run) {
+      submit(program, {{small, &four}, {large, &many}});
+      const std::vector<double> now = program.dispatch_ns();
+      for (size_t i = 0; i < count; ++i) least[i] = std::min(least[i], now[i]);
+    }
     double of_large = 0, of_small = 0;
     for (size_t i = 0; i < count; ++i)
-      (program.plan().dispatches[i].node == y.node().get() ? of_large : of_small) += last[i];
+      (program.plan().dispatches[i].node == y.node().get() ? of_large : of_small) += least[i];
     CHECK(of_large > of_small);
     CHECK(of_large < 3.6e12);
     CHECK(program.read(1).at(0) == 1);
