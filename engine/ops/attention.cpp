@@ -1,4 +1,4 @@
-// Attention, and the position embeddings that belong to it.
+// Attention. shaders/attention.comp states the formulas.
 #include <cmath>
 #include <limits>
 
@@ -426,44 +426,6 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const Attent
   for (size_t i = 0; i < 3; ++i) in.xs[i] = aligned(in.xs[i]);
   const Tensor y = make_node(kAttention, in.o, in.xs, {{{n, tq, heads, in.xs[2].dim(3)}}, {{n, tq, heads}}});
   return transpose(slice(y, 3, 0, v.dim(3)), 1, 2);
-}
-
-Tensor rotary(const Tensor& x, const Tensor& positions, const RotaryOptions& options) {
-  require_dtype("rotary", x, {DType::f32});
-  if (x.rank() < 2 || x.dim(-1) % 2 != 0 || x.dim(-1) == 0)
-    throw Error("rotary", cat("x has the shape ", x.shape(), ", not [..., t, d] with an even d"));
-  if (!(options.base > 0)) throw Error("rotary", cat("the base ", options.base, " is not positive"));
-  const int64_t t = x.dim(-2), half = x.dim(-1) / 2;
-  Tensor at = arange(t);
-  if (positions.defined()) {
-    require_dtype("rotary", positions, {DType::i32});
-    const Shape& shape = positions.shape();
-    if (shape.empty())
-      at = at + positions;
-    else if (shape == Shape{t})
-      at = positions;
-    else if (x.rank() == 4 && shape == Shape{x.dim(0), t})
-      at = reshape(positions, {x.dim(0), 1, t});
-    else
-      throw Error("rotary", cat("positions have the shape ", shape, ", which does not fit x ", x.shape()),
-                  "they are [], [t], or [n, t] of x [n, heads, t, d]");
-  }
-  Array frequencies({half}, DType::f32);
-  for (int64_t i = 0; i < half; ++i)
-    frequencies.set(
-        i, std::pow(static_cast<double>(options.base), -static_cast<double>(i) / static_cast<double>(half)));
-  const Tensor angle = unsqueeze(cast(at, DType::f32), -1) * Tensor(frequencies);
-  const Tensor c = cos(angle), s = sin(angle);
-  if (options.interleaved) {
-    Shape pairs = x.shape();
-    pairs[x.rank() - 1] = half;
-    pairs.push_back(2);
-    const Tensor z = reshape(x, pairs);
-    const Tensor a = squeeze(slice(z, -1, 0, 1), -1), b = squeeze(slice(z, -1, 1, 2), -1);
-    return reshape(stack(std::vector{a * c - b * s, b * c + a * s}, -1), x.shape());
-  }
-  const std::vector<Tensor> parts = split(x, std::vector{half, half}, -1);
-  return concat(std::vector{parts[0] * c - parts[1] * s, parts[1] * c + parts[0] * s}, -1);
 }
 
 }  // namespace stithy
