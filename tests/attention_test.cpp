@@ -55,6 +55,8 @@ TEST_SUITE("attention") {
     const Tensor seen = less(arange(5), reshape(lengths, {2, 1, 1, 1}));
     const Tensor by_length = attention(q, k, v, {.lengths = lengths});
     check_close(by_length, attention(q, k, v, {}, seen));
+    const Tensor column = squeeze(slice(integers({2, 2}, {1, 5, 1, 2}), 1, 1, 2), 1);
+    check_close(by_length, attention(q, k, v, {.lengths = column}));
     check_close(by_length, attention(q, k, v, {}, where(seen, 0.0f, -INFINITY)));
     const auto second = [](const Tensor& x, int64_t t) { return slice(slice(x, 0, 1, 2), 2, 0, t); };
     check_close(second(by_length, 6), attention(second(q, 6), second(k, 2), second(v, 2)));

@@ -1,4 +1,4 @@
-// Attention, and the position embeddings that belong to it.
+// Attention. shaders/attention.comp states the formulas.
 #include <cmath>
 #include <limits>
 
@@ -35,8 +35,7 @@ struct Inputs {
   int64_t keys() const { return at(1).dim(2); }
 };
 
-// x times y, which has a head for each group of x's: [n, heads, t, a], [n, kv_heads, a, b] -> [n, heads, t,
-// b].
+// [n, heads, t, a] times [n, kv_heads, a, b], which has a head for each group: [n, heads, t, b].
 Tensor grouped_matmul(const Tensor& x, const Tensor& y) {
   const int64_t n = x.dim(0), heads = x.dim(1), t = x.dim(2), kv_heads = y.dim(1);
   if (kv_heads == heads) return matmul(x, y);
@@ -138,31 +137,30 @@ Kernel fill(Kernel kernel, const Node& n, const Launch& launch, const Tile& tile
     return x.dim(axis) == 1 ? 0u : u32(x.strides()[axis]);
   };
   const auto vec4s = [&](const Tensor& x, int axis) { return stride(x, axis) / 4; };
-  kernel.push = {
-      .batches = u32(q.dim(0)),
-      .heads = u32(q.dim(1)),
-      .kv_heads = u32(k.dim(1)),
-      .tq = u32(q.dim(2)),
-      .tk = u32(k.dim(2)),
-      .q_offset = u32(q.offset() / 4),
-      .q_n = vec4s(q, 0),
-      .q_h = vec4s(q, 1),
-      .q_t = vec4s(q, 2),
-      .k_offset = u32(k.offset() / 4),
-      .k_n = vec4s(k, 0),
-      .k_h = vec4s(k, 1),
-      .k_t = vec4s(k, 2),
-      .v_offset = u32(v.offset() / 4),
-      .v_n = vec4s(v, 0),
-      .v_h = vec4s(v, 1),
-      .v_t = vec4s(v, 2),
-      .alibi_offset = u32(n.in(o.alibi).offset()),
-      .lengths_offset = u32(n.in(o.lengths).offset()),
-      .window = static_cast<int32_t>(o.window ? std::min(o.window, k.dim(2)) : q.dim(2) + k.dim(2)),
-      .stream = o.stream,
-      .scale = o.scale,
-      .drop_p = o.dropout,
-      .drop_scale = 1 / (1 - o.dropout)};
+  kernel.push = {.batches = u32(q.dim(0)),
+                 .heads = u32(q.dim(1)),
+                 .kv_heads = u32(k.dim(1)),
+                 .tq = u32(q.dim(2)),
+                 .tk = u32(k.dim(2)),
+                 .q_offset = u32(q.offset() / 4),
+                 .q_n = vec4s(q, 0),
+                 .q_h = vec4s(q, 1),
+                 .q_t = vec4s(q, 2),
+                 .k_offset = u32(k.offset() / 4),
+                 .k_n = vec4s(k, 0),
+                 .k_h = vec4s(k, 1),
+                 .k_t = vec4s(k, 2),
+                 .v_offset = u32(v.offset() / 4),
+                 .v_n = vec4s(v, 0),
+                 .v_h = vec4s(v, 1),
+                 .v_t = vec4s(v, 2),
+                 .alibi_offset = u32(n.in(o.alibi).offset()),
+                 .lengths_offset = u32(n.in(o.lengths).offset()),
+                 .window = static_cast<int32_t>(o.window ? o.window : q.dim(2) + k.dim(2)),
+                 .stream = o.stream,
+                 .scale = o.scale,
+                 .drop_p = o.dropout,
+                 .drop_scale = 1 / (1 - o.dropout)};
   if (o.mask) {
     const Tensor& mask = n.in(o.mask);
     uint32_t* strides[] = {&kernel.push.mask_n, &kernel.push.mask_h, &kernel.push.mask_i,
@@ -386,7 +384,7 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const Attent
   check(options.dropout >= 0 && options.dropout < 1, cat("dropout ", options.dropout, " is not in [0, 1)"));
   check(std::isfinite(options.scale), cat("the scale ", options.scale, " is not finite"));
   Inputs in{{.causal = options.causal,
-             .window = options.window,
+             .window = options.window < tk ? options.window : 0,
              .scale = options.scale != 0 ? options.scale : 1 / std::sqrt(static_cast<float>(q.dim(3))),
              .dropout = options.dropout},
             {q, k, v}};
@@ -405,13 +403,13 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const Attent
     require_dtype("attention", options.alibi, {DType::f32});
     check(options.alibi.shape() == Shape{heads},
           cat("ALiBi slopes of shape ", options.alibi.shape(), " are not one for each of ", heads, " heads"));
-    in.o.alibi = also(options.alibi);
+    in.o.alibi = also(contiguous(options.alibi));
   }
   if (options.lengths.defined()) {
     require_dtype("attention", options.lengths, {DType::i32});
     check(options.lengths.shape() == Shape{n},
           cat("lengths have the shape ", options.lengths.shape(), " instead of ", Shape{n}));
-    in.o.lengths = also(options.lengths);
+    in.o.lengths = also(contiguous(options.lengths));
   }
   if (options.dropout > 0) {
     Generator& generator = options.generator ? *options.generator : default_generator();
@@ -426,44 +424,6 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const Attent
   for (size_t i = 0; i < 3; ++i) in.xs[i] = aligned(in.xs[i]);
   const Tensor y = make_node(kAttention, in.o, in.xs, {{{n, tq, heads, in.xs[2].dim(3)}}, {{n, tq, heads}}});
   return transpose(slice(y, 3, 0, v.dim(3)), 1, 2);
-}
-
-Tensor rotary(const Tensor& x, const Tensor& positions, const RotaryOptions& options) {
-  require_dtype("rotary", x, {DType::f32});
-  if (x.rank() < 2 || x.dim(-1) % 2 != 0 || x.dim(-1) == 0)
-    throw Error("rotary", cat("x has the shape ", x.shape(), ", not [..., t, d] with an even d"));
-  if (!(options.base > 0)) throw Error("rotary", cat("the base ", options.base, " is not positive"));
-  const int64_t t = x.dim(-2), half = x.dim(-1) / 2;
-  Tensor at = arange(t);
-  if (positions.defined()) {
-    require_dtype("rotary", positions, {DType::i32});
-    const Shape& shape = positions.shape();
-    if (shape.empty())
-      at = at + positions;
-    else if (shape == Shape{t})
-      at = positions;
-    else if (x.rank() == 4 && shape == Shape{x.dim(0), t})
-      at = reshape(positions, {x.dim(0), 1, t});
-    else
-      throw Error("rotary", cat("positions have the shape ", shape, ", which does not fit x ", x.shape()),
-                  "they are [], [t], or [n, t] of x [n, heads, t, d]");
-  }
-  Array frequencies({half}, DType::f32);
-  for (int64_t i = 0; i < half; ++i)
-    frequencies.set(
-        i, std::pow(static_cast<double>(options.base), -static_cast<double>(i) / static_cast<double>(half)));
-  const Tensor angle = unsqueeze(cast(at, DType::f32), -1) * Tensor(frequencies);
-  const Tensor c = cos(angle), s = sin(angle);
-  if (options.interleaved) {
-    Shape pairs = x.shape();
-    pairs[x.rank() - 1] = half;
-    pairs.push_back(2);
-    const Tensor z = reshape(x, pairs);
-    const Tensor a = squeeze(slice(z, -1, 0, 1), -1), b = squeeze(slice(z, -1, 1, 2), -1);
-    return reshape(stack(std::vector{a * c - b * s, b * c + a * s}, -1), x.shape());
-  }
-  const std::vector<Tensor> parts = split(x, std::vector{half, half}, -1);
-  return concat(std::vector{parts[0] * c - parts[1] * s, parts[1] * c + parts[0] * s}, -1);
 }
 
 }  // namespace stithy

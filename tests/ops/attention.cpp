@@ -1,4 +1,4 @@
-// Rows of attention.
+// Rows of attention and rotary embedding.
 #include <cmath>
 #include <limits>
 
@@ -175,6 +175,51 @@ std::vector<Case> cases() {
 }
 
 const bool kAttentionRow = add_row({.op = "attention", .cases = cases()});
+
+// positions: a row for each element of the batch, or, alone, the first one's number.
+Case rotary_case(const std::string& name, const Shape& shape, bool interleaved,
+                 std::vector<int32_t> positions = {}) {
+  const int64_t t = shape[shape.rank() - 2], d = shape.back(), half = d / 2;
+  return {.name = name,
+          .arguments = {{.shape = shape}},
+          .build =
+              [=](auto xs) {
+                Tensor at;
+                if (positions.size() == 1) at = Array({}, positions);
+                if (positions.size() > 1) at = Array({shape[0], t}, positions);
+                return std::vector{rotary(xs[0], at, {.base = 100, .interleaved = interleaved})};
+              },
+          .reference =
+              [=](auto xs) {
+                Reference y(shape);
+                for (int64_t row = 0; row < y.numel() / d; ++row)
+                  for (int64_t i = 0; i < half; ++i) {
+                    const int64_t n = row / (y.numel() / d / shape[0]);
+                    const int64_t at = positions.size() > 1
+                                           ? positions[static_cast<size_t>(n * t + row % t)]
+                                           : row % t + (positions.empty() ? 0 : positions[0]);
+                    const double angle = static_cast<double>(at) *
+                                         std::pow(100.0, -static_cast<double>(i) / static_cast<double>(half));
+                    const int64_t a = row * d + (interleaved ? 2 * i : i), b = a + (interleaved ? 1 : half);
+                    y[a] = xs[0][a] * std::cos(angle) - xs[0][b] * std::sin(angle);
+                    y[b] = xs[0][b] * std::cos(angle) + xs[0][a] * std::sin(angle);
+                  }
+                return std::vector{y};
+              }};
+}
+std::vector<Case> rotary_cases() {
+  std::vector<Case> all;
+  for (const bool interleaved : {false, true}) {
+    const std::string of = interleaved ? ", neighbours" : ", halves";
+    all.push_back(rotary_case("odd sizes" + of, {3, 2, 7, 6}, interleaved));
+    all.push_back(rotary_case("vec4" + of, {2, 3, 5, 16}, interleaved, {3}));
+    all.push_back(rotary_case("positions" + of, {2, 3, 4, 8}, interleaved, {0, 1, 2, 3, 5, 6, 7, 9}));
+  }
+  all.push_back(rotary_case("one sequence", {5, 8}, false));
+  all.push_back(rotary_case("five axes", {2, 2, 3, 4, 4}, true));
+  return all;
+}
+const bool kRotaryRow = add_row({.op = "rotary", .cases = rotary_cases()});
 
 }  // namespace
 }  // namespace stithy::testing
