@@ -65,7 +65,8 @@ Array reading(nn::TextClassifier& model, const Tokenizer& tokenizer, std::span<c
     }
     lines.emplace_back(Shape{kLine / 2, kWidth, 3}, DType::u8);
   }
-  return contact_sheet(lines, 1, 1, 0, kBlack);
+  const std::array page{contact_sheet(lines, 1, 1, 0, kBlack)};
+  return contact_sheet(page, 1, 1, 2 * kScale * kScale, kBlack);
 }
 
 int main(int argc, char** argv) {
