@@ -45,5 +45,5 @@ else
   echo "SKIP: char_gpt on a text: there is no folder $data/tinyshakespeare"
 fi
 expect_at_most val_loss 2.2 "$bin/finetune_lora" --steps 40  # 4.6 before
-expect_at_least accuracy 0.9 "$bin/bert_mlm" --steps 60  # of two classes; 0.6 to 0.7 from scratch
+expect_at_least accuracy 0.85 "$bin/bert_mlm" --steps 60  # of two classes; 0.7 from scratch
 exit $((failures > 0))

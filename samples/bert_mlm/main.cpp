@@ -17,7 +17,7 @@ using namespace stithy;
 // Sentences that praise or blame, in words of syllables; "not" turns what follows it around. Verbs, which few
 // words are, stand in the longer ones alone.
 std::vector<Review> write_sentences(int64_t count, bool longer, uint64_t seed) {
-  constexpr size_t kNouns = 40, kAdjectives = 50, kVerbs = 3;
+  constexpr size_t kNouns = 40, kAdjectives = 40, kVerbs = 3;
   Philox spelling(seed, 3), random(seed, 4 + longer);
   std::vector<std::string> words;
   const std::string consonants = "bdfgklmnprstvz", vowels = "aeiou";
@@ -108,7 +108,7 @@ Data prepare(const std::vector<Review>& reviews, const std::vector<Review>& more
 int main(int argc, char** argv) {
   constexpr int64_t kLabelled = 2000, kWritten = 5000;
   constexpr double kPretraining = 8, kTuning = 1;  // shares of the epochs
-  int64_t labelled = 50, longest = 12, size = 64, layers = 2;
+  int64_t labelled = 40, longest = 12, size = 64, layers = 2;
   double range = 0.1;
 
   nn::Session session("bert_mlm", "pretrains a small BERT on masked words, and tunes it with few labels",
