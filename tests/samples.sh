@@ -51,5 +51,5 @@ expect_at_most mse_transformer 0.11 "$bin/forecast" --steps 60 --lr 5e-3  # 0.13
 expect_at_most label_error 0.5 "$bin/digits_sequence" --steps 300  # 1 for some 150 steps
 expect_at_most rmse_factors 0.75 "$bin/recommend" --epochs 8  # 0.85 by means
 expect_at_least exact_match 0.7 "$bin/translate" --steps 150 --size 32 --layers 1 --lr 5e-3
-expect_at_least accuracy 0.9 "$bin/bert_mlm" --steps 60  # of two classes; 0.6 to 0.7 from scratch
+expect_at_least accuracy 0.85 "$bin/bert_mlm" --steps 60  # of two classes; 0.7 from scratch
 exit $((failures > 0))
