@@ -49,7 +49,9 @@ void run_characters(nn::Session& session, const CharacterRun& run, const nn::Ada
     return out;
   };
   const int64_t steps = session.total_steps(train);
-  nn::Trainer trainer(model, step, nn::AdamW(adam),
+  nn::AdamW optimizer(adam);
+  optimizer.group_vectors({.weight_decay = 0.0f});
+  nn::Trainer trainer(model, step, optimizer,
                       {.schedule = nn::schedule::linear_warmup(std::min<int64_t>(100, steps / 10),
                                                                nn::schedule::cosine(steps, 0.1)),
                        .clip_norm = 1});

@@ -1,7 +1,7 @@
 // A small GPT-2 learns to add: it reads "27+58=" and writes the sum, digit by digit, the last one first. Sums
 // of the test were in no part of training. With --data it learns a text instead, character by character, and
 // goes on writing: nanoGPT's small configuration for CPUs on Shakespeare is
-//   char_gpt --data input.txt --layers 4 --heads 4 --width 128 --context 64 --batch 12 --steps 2000 --lr 1e-3
+//   char_gpt --data input.txt --layers 4 --heads 4 --width 128 --context 64 --batch 12 --steps 2000
 #include "nn/models/gpt.h"
 #include "samples/characters.h"
 
