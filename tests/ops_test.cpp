@@ -52,6 +52,8 @@ bool refused_by_name(const Verdict& verdict) {
 
 TEST_SUITE_BEGIN("ops");
 
+// STITHY_QUICK_ROWS leaves out of each row what makes more kernels of the same sources: candidates of the
+// tuner, strided inputs, a second run. For runs in which the kernels are not what is tested.
 TEST_CASE("rows") {
   for (const Row& row : rows()) {
     SUBCASE(row.op.c_str()) {

@@ -9,7 +9,8 @@ if ! echo 'int main() {}' | c++ -fsanitize=address,undefined -x c++ - -o /dev/nu
   exit 77
 fi
 generator=$(command -v ninja >/dev/null && echo -G Ninja || true)
-[ -f "$build/CMakeCache.txt" ] || cmake -B "$build" $generator -DCMAKE_BUILD_TYPE=RelWithDebInfo -DSTITHY_SANITIZE=ON
+[ -f "$build/CMakeCache.txt" ] || cmake -B "$build" $generator -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+  -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g1 -DNDEBUG" -DSTITHY_SANITIZE=ON
 cmake --build "$build" --target stithy_tests -j "${STITHY_JOBS:-2}"
 # Drivers are not ours: what they leak is named in lsan.supp. Everything else counts, and ends the run.
 export ASAN_OPTIONS=detect_leaks=1:${ASAN_OPTIONS:-}

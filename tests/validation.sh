@@ -37,7 +37,7 @@ run() {
 # many. So only the suites run in which kernels follow one another, and of the rows each letter by itself; neither
 # the long training tests nor the models, which are the layers of other suites.
 submission_a_kernel() (
-  export STITHY_VALIDATION=1 STITHY_DEBUG=submit-each
+  export STITHY_VALIDATION=1 STITHY_DEBUG=submit-each STITHY_QUICK_ROWS=1
   export VK_LAYER_ENABLES=VALIDATION_CHECK_ENABLE_SYNCHRONIZATION_VALIDATION_QUEUE_SUBMIT
   good=0
   part() {
