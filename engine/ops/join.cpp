@@ -239,6 +239,7 @@ Tensor pack(std::span<const Tensor> xs) {
     gaps.push_back(static_cast<int32_t>(packing.begins[i + 1]));
   }
   const Shape shape{packing.begins.back()};
+  if (xs.size() == 1 && gaps.empty()) return reshape(xs[0], shape);  // which may be beyond a binding
   std::vector<Tensor> inputs(xs.begin(), xs.end());
   if (!gaps.empty()) inputs.push_back(Array({static_cast<int64_t>(gaps.size())}, gaps));
   return make_node(kPack, std::move(packing), std::move(inputs), {{shape, xs[0].dtype()}});
