@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdio>
 #include <string>
 
 #include "nn/generate.h"
@@ -56,13 +57,20 @@ void run_characters(nn::Session& session, const CharacterRun& run, const nn::Ada
                                                                nn::schedule::cosine(steps, 0.1)),
                        .clip_norm = 1});
 
-  nn::TextGenerator generator(model, context > 2 ? context : 0);
+  nn::TextGenerator generator(model);
   // Sums that are in no part of training, as they are done, or the text as it goes on.
   const auto show = [&](int64_t length, bool all) {
     if (!sums) {
-      const auto made = generator.generate(
-          task.tokenizer->encode(task.prompt),
-          {.tokens = length, .temperature = static_cast<float>(run.temperature), .seed = options.seed});
+      const auto stream = [&](int32_t token) {
+        if (all)
+          std::fputs(task.tokenizer->decode(std::span(&token, 1)).c_str(), stdout), std::fflush(stdout);
+        return true;
+      };
+      const auto made = generator.generate(task.tokenizer->encode(task.prompt),
+                                           {.tokens = length,
+                                            .temperature = static_cast<float>(run.temperature),
+                                            .seed = options.seed,
+                                            .on_token = stream});
       return task.prompt + task.tokenizer->decode(made);
     }
     std::string lines;
@@ -83,7 +91,7 @@ void run_characters(nn::Session& session, const CharacterRun& run, const nn::Ada
 
   const nn::MeanMetrics means = nn::evaluate(trainer, test, {}, options.fast_dev_run ? 1 : 0);
   const std::string shown = show(options.fast_dev_run ? 10 : run.length, true);
-  session.print(shown);
+  session.print(sums ? shown : "");  // a text was printed as it was made
   session.report().samples.emplace_back(sums ? "Sums that were in no part of training" : "What it writes",
                                         shown);
   Metrics result{{"val_loss", means.at("loss")}, {"accuracy", means.at("accuracy")}};
