@@ -52,6 +52,6 @@ run "one submission a kernel" submission_a_kernel "$@"
 # Instrumented, the larger kernels compile for minutes each on CPU drivers: every choice is the plain one then
 # (DeviceInfo::instrumented), the tuner has nothing to do, and the harness leaves out the other candidates, which its own
 # tests would count as failures.
-run "GPU-assisted" env STITHY_VALIDATION=gpu "$tests" --test-suite-exclude=train,tune,harness,models,text_models,long \
+run "GPU-assisted" env STITHY_VALIDATION=gpu "$tests" --test-suite-exclude=train,tune,harness,models,text_models,generate,long \
   --subcase-exclude=matmul --test-case-exclude="GPT-2*" "$@"
 exit $failed
