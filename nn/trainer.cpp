@@ -82,7 +82,9 @@ Tensor accuracy(const Tensor& logits, const Tensor& targets, int32_t ignore_inde
 Tensor exact_match(const Tensor& logits, const Tensor& targets, int32_t ignore_index) {
   const Tensor ignored = equal(targets, Tensor(Array({}, std::span<const int32_t>(&ignore_index, 1))));
   const Tensor right = logical_or(equal(argmax(logits, -1), targets), ignored);
-  return mean(min(cast(right, DType::f32), {-1}));
+  // A sequence without a target, such as one that fills up a batch, counts for nothing.
+  const Tensor counted = max(1.0f - cast(ignored, DType::f32), {-1});
+  return sum(min(cast(right, DType::f32), {-1}) * counted) / maximum(sum(counted), 1.0f);
 }
 
 Trainer::Trainer(Module& model, Loss loss, Optimizer optimizer, TrainerOptions options)

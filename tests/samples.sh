@@ -37,10 +37,10 @@ expect_at_least score 1.5 "$bin/gan_digits" --steps 350 --batch 32 --lr 2e-3 --w
 expect_at_least test_accuracy 0.6 "$bin/transfer" --epochs 2 --batch 24 --size 32 --width 8  # of two classes
 # The ground against all shapes, 0.2 at first; to tell shapes apart takes minutes.
 expect_at_least pixel_accuracy 0.7 "$bin/segment" --steps 120 --batch 4 --size 32 --depth 2 --lr 1e-2
-expect_at_least accuracy 0.42 "$bin/char_gpt" --digits 1 --steps 120 --width 32 --layers 2  # of the sums' digits
-expect_at_least accuracy 0.42 "$bin/char_lstm" --digits 1 --steps 120 --width 32 --layers 1
+expect_at_least accuracy 0.36 "$bin/char_gpt" --steps 120 --width 32 --layers 2  # of the sums' digits, 0.1 to 0.2 at first
+expect_at_least accuracy 0.36 "$bin/char_lstm" --steps 120 --width 32 --layers 1
 if [[ -d $data/tinyshakespeare ]]; then
-  expect_at_most val_loss 3.2 "$bin/char_gpt" --data "$data/tinyshakespeare" --steps 60 --width 32 --layers 1 --length 40
+  expect_at_most val_loss 3.5 "$bin/char_gpt" --data "$data/tinyshakespeare" --steps 60 --width 32 --layers 1 --length 40  # 4.2 at first
 else
   echo "SKIP: char_gpt on a text: there is no folder $data/tinyshakespeare"
 fi

@@ -52,7 +52,7 @@ class Sums : public Dataset {
   Sums(std::vector<int32_t> pairs, int64_t digits, TokenizerPtr tokenizer)
       : pairs_(std::move(pairs)), digits_(digits), tokenizer_(std::move(tokenizer)) {
     const Shape shape{3 * digits + 2};
-    columns_ = {{"x", shape, DType::i32}, {"y", shape, DType::i32}};
+    columns_ = {{"x", shape, DType::i32}, {"y", shape, DType::i32, kIgnoreIndex}};
   }
   int64_t size() const override { return static_cast<int64_t>(pairs_.size()); }
   const std::vector<Column>& columns() const override { return columns_; }
