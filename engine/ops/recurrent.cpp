@@ -95,6 +95,8 @@ std::vector<Candidate> candidates_of(const vk::DeviceInfo& device, const Steps& 
     for (const uint32_t rows : {16u, 8u, 4u})
       if (rows / 2 < s.batch && !(device.few_registers && rows > 4) && (device.is_cpu() || rows <= 8))
         candidates.push_back({.rows = rows, .whole = device.is_cpu()});
+    // A small batch leaves cores idle where a workgroup has all of the state.
+    if (device.is_cpu()) candidates.push_back({.rows = 4, .whole = false});
   }
   candidates.insert(device.slow_broadcast ? candidates.begin() : candidates.end(), Candidate{});
   return candidates;
