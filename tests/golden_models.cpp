@@ -141,7 +141,7 @@ std::string check_mode(const std::string& where, nn::Module& model, const json& 
   const json samples = expected.value("gradients", json::array());
   for (const json& gradient : samples)
     for (const auto& [name, variable] : model.named_parameters())
-      if (name == gradient.at("name")) parameters.push_back(variable);
+      if (gradient.at("name").get<std::string>() == name) parameters.push_back(variable);
   if (parameters.size() != samples.size()) {
     differences.add("parameters are missing");
     return differences.text();

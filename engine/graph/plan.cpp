@@ -413,7 +413,6 @@ class Planner {
       plan_.fetch_spans.push_back(span);
       plan_.readback_bytes += 2 * aligned(span.bytes);
     }
-    if (plan_.options.timestamps) plan_.readback_bytes += 2 * aligned(16 * plan_.dispatches.size());
     if (report_ >= 0) plan_.readback_bytes += 2 * plan_.buffers[static_cast<size_t>(report_)].bytes;
   }
 

@@ -2,14 +2,18 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstring>
 #include <ctime>
 #include <iostream>
+#include <map>
 #include <numeric>
 
 #include "engine/core/error.h"
 #include "engine/graph/device.h"
+#include "engine/graph/observe.h"
+#include "engine/graph/recording.h"
 #include "engine/graph/submissions.h"
 #include "engine/graph/variable_state.h"
 #include "engine/vk/device.h"
@@ -24,51 +28,46 @@ double thread_ns() {
   return static_cast<double>(time.tv_sec) * 1e9 + static_cast<double>(time.tv_nsec);
 }
 
-constexpr uint32_t kPoison = 0xffffffffu;  // NaN as f32, f16 and bf16; -1 as i32; 255 as u8
+double host_ns() {
+  return std::chrono::duration<double, std::nano>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
 
-struct Place {
-  std::shared_ptr<vk::Buffer> buffer;
-  uint64_t offset = 0;
-};
+constinit std::atomic<RunObserver*> observer_in_use = nullptr;
 
 }  // namespace
+
+RunObserver* set_run_observer(RunObserver* observer) { return observer_in_use.exchange(observer); }
+RunObserver* run_observer() { return observer_in_use; }
 
 struct Program::State {
   Plan plan;
   std::shared_ptr<vk::Device> device;
-  std::vector<Place> buffers;  // of plan.buffers
-  std::array<std::shared_ptr<vk::Buffer>, 2> upload, readback;
-  std::vector<uint64_t> upload_offsets, readback_offsets;
+  ProgramMemory memory;
   std::vector<const vk::Pipeline*> pipelines;  // of plan.dispatches
-  std::vector<vk::Commands> main;              // one a submission
   std::optional<SubmissionTimer> timer;
-  std::vector<vk::Commands> before, after;  // by slot: copies in, copies out
-  std::unique_ptr<vk::Timestamps> times;    // two a dispatch
+  std::map<std::optional<Timing>, Recording> recordings;  // those that were needed
   std::array<uint64_t, 2> serials{};
+  std::array<std::vector<std::pair<double, double>>, 2> kernel_times;  // by slot
   std::vector<const Array*> values;
   Counters counters;
   uint64_t moves = variable_moves();  // that the plan knows of
+  double plan_ns = 0;
 
-  vk::Binding bind(const Span& span) const {
-    const Place& place = buffers[static_cast<size_t>(span.buffer)];
-    return {place.buffer.get(), place.offset + span.offset, span.bytes};
-  }
+  ~State();
+  void make();
   void allocate();
   void place_variables();
-  void record();
-  void record_main();
+  void lay_out();
+  void compile();
+  Recording& recording(std::optional<Timing> timing);
   void follow_variables();
-  void submit_all(size_t slot);
+  RunTimes measure(Timing timing, size_t slot, double begin);
   void wait_for_all() {
     for (uint64_t serial : serials) device->wait(serial);
   }
   size_t wait_for(uint64_t run);
   void throw_first_nan(size_t slot);
-  int report_buffer() const {
-    for (size_t i = 0; i < plan.buffers.size(); ++i)
-      if (plan.buffers[i].kind == PlannedBuffer::Kind::report) return static_cast<int>(i);
-    return -1;
-  }
 };
 
 void Program::State::allocate() {
@@ -83,26 +82,27 @@ void Program::State::allocate() {
   for (const PlannedBuffer& planned : plan.buffers) {
     if (planned.kind == PlannedBuffer::Kind::variable) {
       const VariableState& variable = *planned.variable;
-      buffers.push_back({variable.buffer, variable.offset});
+      memory.buffers.push_back({variable.buffer, variable.offset});
     } else {
-      buffers.push_back({device->allocate(planned.bytes, vk::Memory::device, plan.options.name), 0});
+      memory.buffers.push_back({device->allocate(planned.bytes, vk::Memory::device, plan.options.name), 0});
       // A kernel that reads past the end of a constant then sees NaN.
       if (plan.options.guard && planned.kind == PlannedBuffer::Kind::constants)
-        device->write(*buffers.back().buffer, 0, std::vector<std::byte>(planned.bytes, std::byte{0xff}));
+        device->write(*memory.buffers.back().buffer, 0,
+                      std::vector<std::byte>(planned.bytes, std::byte{0xff}));
     }
   }
   for (const Placed& constant : plan.constants) {
-    const vk::Binding at = bind(constant.span);
+    const vk::Binding at = memory.bind(constant.span);
     device->write(*at.buffer, at.offset, constant.tensor.node()->constant.bytes());
   }
-  const auto transfers = [&](uint64_t both_slots, vk::Memory memory, auto& slots) {
+  const auto transfers = [&](uint64_t both_slots, vk::Memory kind, auto& slots) {
     if (both_slots == 0) return;
     for (std::shared_ptr<vk::Buffer>& slot : slots)
       if (!slot || slot->size() != both_slots / 2)
-        slot = device->allocate(both_slots / 2, memory, plan.options.name);
+        slot = device->allocate(both_slots / 2, kind, plan.options.name);
   };
-  transfers(plan.upload_bytes, vk::Memory::upload, upload);
-  transfers(plan.readback_bytes, vk::Memory::readback, readback);
+  transfers(plan.upload_bytes, vk::Memory::upload, memory.upload);
+  transfers(plan.readback_bytes, vk::Memory::readback, memory.readback);
 }
 
 // Variables that are not on the device yet get one buffer together (more when it would be too large).
@@ -140,100 +140,57 @@ void Program::State::place_variables() {
   }
 }
 
-void Program::State::record() {
-  const int report = report_buffer();
+// Where inputs and fetches lie in the buffers that the host sees.
+void Program::State::lay_out() {
   uint64_t offset = 0;
   for (const Placed& input : plan.inputs) {
-    upload_offsets.push_back(offset);
+    memory.upload_offsets.push_back(offset);
     offset += aligned(input.span.bytes);
   }
   offset = 0;
   for (const Span& span : plan.fetch_spans) {
-    readback_offsets.push_back(offset);
+    memory.readback_offsets.push_back(offset);
     offset += aligned(span.bytes);
   }
-  readback_offsets.push_back(offset);  // of the timestamps
-  if (plan.options.timestamps) {
-    const uint32_t count = 2 * static_cast<uint32_t>(plan.dispatches.size());
-    times = std::make_unique<vk::Timestamps>(device, count);
-    offset += aligned(8 * count);
-  }
-  readback_offsets.push_back(offset);  // of the NaN report
+  memory.readback_offsets.push_back(offset);  // of the NaN report
+}
 
-  for (size_t slot = 0; slot < 2; ++slot) {
-    vk::Commands& in = before.emplace_back(device);
-    if (times) in.reset(*times);
-    in.barrier();
-    if (plan.options.guard) {
-      for (size_t i = 0; i < plan.buffers.size(); ++i)
-        if (plan.buffers[i].kind == PlannedBuffer::Kind::arena)
-          in.fill(*buffers[i].buffer, 0, plan.buffers[i].bytes, kPoison);
-      in.barrier();
-    }
-    if (report >= 0) {
-      const PlannedBuffer& planned = plan.buffers[static_cast<size_t>(report)];
-      in.fill(*buffers[static_cast<size_t>(report)].buffer, 0, planned.bytes, UINT32_MAX);
-    }
-    for (size_t i = 0; i < plan.inputs.size(); ++i) {
-      const vk::Binding to = bind(plan.inputs[i].span);
-      // Where all are empty, there are no buffers.
-      if (to.bytes > 0) in.copy(*upload[slot], upload_offsets[i], *to.buffer, to.offset, to.bytes);
-    }
-    in.barrier();
-    in.finish();
-
-    vk::Commands& out = after.emplace_back(device);
-    out.barrier();
-    for (size_t i = 0; i < plan.fetch_spans.size(); ++i) {
-      const vk::Binding from = bind(plan.fetch_spans[i]);
-      if (from.bytes > 0)
-        out.copy(*from.buffer, from.offset, *readback[slot], readback_offsets[i], from.bytes);
-    }
-    if (times) out.copy(*times, *readback[slot], readback_offsets[plan.fetch_spans.size()]);
-    if (report >= 0)
-      out.copy(*buffers[static_cast<size_t>(report)].buffer, 0, *readback[slot], readback_offsets.back(),
-               plan.buffers[static_cast<size_t>(report)].bytes);
-    out.barrier();
-    out.finish();
-  }
-
+void Program::State::compile() {
   std::vector<vk::PipelineRequest> requests;
   for (const PlannedDispatch& dispatch : plan.dispatches)
     requests.push_back(request_of(*dispatch.call.kernel, dispatch.call.spec));
   pipelines = device->pipelines(requests);
   timer.emplace(plan);
-  counters.recordings += before.size() + after.size();
-  record_main();
 }
 
-void Program::State::record_main() {
-  std::vector<size_t> cuts;
-  if (plan.options.submit_each)
-    for (size_t i = 1; i < plan.dispatches.size(); ++i) cuts.push_back(i);
-  else
-    cuts = submission_cuts(plan, timer->scale());
-  main.clear();
-  main.emplace_back(device);
-  auto cut = cuts.begin();
-  for (const PlannedDispatch& dispatch : plan.dispatches) {
-    const auto number = static_cast<size_t>(&dispatch - plan.dispatches.data());
-    // The barriers stay: they order what was submitted before, too, which a new submission alone does not.
-    if (cut != cuts.end() && *cut == number) {
-      ++cut;
-      main.back().finish();
-      main.emplace_back(device);
-    }
-    std::vector<vk::Binding> bindings;
-    for (const Span& span : dispatch.spans) bindings.push_back(bind(span));
-    if (dispatch.barrier_before || times) main.back().barrier();
-    const uint32_t index = 2 * static_cast<uint32_t>(number);
-    if (times) main.back().timestamp(*times, index);
-    main.back().dispatch(*pipelines[number], bindings, dispatch.call.push,
-                         {dispatch.groups.x, dispatch.groups.y, dispatch.groups.z});
-    if (times) main.back().timestamp(*times, index + 1);
-  }
-  main.back().finish();
-  counters.recordings += main.size();
+Recording& Program::State::recording(std::optional<Timing> timing) {
+  const auto found = recordings.find(timing);
+  if (found != recordings.end()) return found->second;
+  Recording made(device, plan, memory, pipelines, submission_cuts(plan, timer->scale()), timing);
+  counters.recordings += made.command_buffers();
+  return recordings.emplace(timing, std::move(made)).first->second;
+}
+
+// Compiles, allocates and records what the plan says, and tells it to who watches.
+void Program::State::make() {
+  RunObserver* observer = run_observer();
+  RunObserver::Making making;
+  const auto timed = [](double& ns, const auto& work) {
+    const double begin = host_ns();
+    work();
+    ns = host_ns() - begin;
+  };
+  timed(making.compile, [&] { compile(); });
+  making.plan = plan_ns;
+  const bool runs = !observer || observer->lets_run();
+  if (!runs) return observer->made(plan, making);
+  timed(making.allocate, [&] {
+    allocate();
+    lay_out();
+  });
+  timed(making.record,
+        [&] { recording(plan.options.timestamps ? std::optional(Timing::isolated) : std::nullopt); });
+  if (observer) observer->made(plan, making);
 }
 
 // Plans and records again when one of the variables has moved. What the latest runs read back stays: it
@@ -244,36 +201,22 @@ void Program::State::follow_variables() {
     return place_of(placed.tensor.node()->variable).first ==
            plan.buffers[static_cast<size_t>(placed.span.buffer)].variable;
   });
-  if (stay && !main.empty()) {
+  if (stay && !recordings.empty()) {
     moves = now;
     return;
   }
   wait_for_all();
-  main.clear(), before.clear(), after.clear();
-  buffers.clear(), upload_offsets.clear(), readback_offsets.clear();
+  recordings.clear();
+  memory.buffers.clear(), memory.upload_offsets.clear(), memory.readback_offsets.clear();
   plan = make_plan(std::vector(plan.fetches), std::vector(plan.updates), plan.options, device->info());
-  allocate();
-  record();
+  make();
   moves = now;
-}
-
-void Program::State::submit_all(size_t slot) {
-  std::vector<const vk::Commands*> all{&before[slot]};
-  for (const vk::Commands& commands : main) all.push_back(&commands);
-  all.push_back(&after[slot]);
-  // The copies go with the first and the last kernels, unless every call is to stand alone.
-  for (size_t i = 0; i < all.size();) {
-    size_t count = 1;
-    if (!plan.options.submit_each) count += (i == 0) + (i + (i == 0) + 2 == all.size());
-    serials[slot] = device->submit(std::span(all).subspan(i, count));
-    i += count;
-    ++counters.submissions;
-  }
 }
 
 void Program::State::throw_first_nan(size_t slot) {
   std::vector<uint32_t> report(2 * plan.nan_checks.size());
-  std::memcpy(report.data(), readback[slot]->mapped() + readback_offsets.back(), report.size() * 4);
+  std::memcpy(report.data(), memory.readback[slot]->mapped() + memory.readback_offsets.back(),
+              report.size() * 4);
   std::string infinity;
   for (size_t i = 0; i < plan.nan_checks.size(); ++i) {
     const Node& node = *plan.nan_checks[i].node;
@@ -301,29 +244,30 @@ void Program::State::throw_first_nan(size_t slot) {
 Program::Program(const std::vector<Tensor>& fetches, const std::vector<Tensor>& updates,
                  const ProgramOptions& options)
     : state_(std::make_unique<State>()) {
-  state_->device = default_device();
-  const auto plan = [&] { state_->plan = make_plan(fetches, updates, options, state_->device->info()); };
+  if (RunObserver* observer = run_observer()) observer->begins();
+  State& s = *state_;
+  s.device = default_device();
+  const double begin = host_ns();
+  const auto plan = [&] { s.plan = make_plan(fetches, updates, options, s.device->info()); };
   plan();
-  if (ChoiceTable* table = choice_table(); table && !options.choose && table->reconsider(state_->plan))
-    plan();
+  if (ChoiceTable* table = choice_table(); table && !options.choose && table->reconsider(s.plan)) plan();
+  s.plan_ns = host_ns() - begin;
   if (options.show_plan)
-    std::cerr << options.name << ": " << state_->plan.dispatches.size() << " dispatches, "
-              << state_->plan.barriers() << " barriers (|)\n"
-              << state_->plan.describe();
-  state_->allocate();
-  state_->record();
-  state_->values.resize(state_->plan.inputs.size());
+    std::cerr << options.name << ": " << s.plan.dispatches.size() << " dispatches, " << s.plan.barriers()
+              << " barriers (|)\n"
+              << s.plan.describe();
+  s.make();
+  s.values.resize(s.plan.inputs.size());
 }
 
-Program::~Program() {
-  if (state_) wait();
+Program::State::~State() {
+  wait_for_all();
+  if (RunObserver* observer = run_observer()) observer->ends(plan);
 }
+
+Program::~Program() = default;
 Program::Program(Program&&) noexcept = default;
-Program& Program::operator=(Program&& other) noexcept {
-  if (state_) wait();
-  state_ = std::move(other.state_);
-  return *this;
-}
+Program& Program::operator=(Program&& other) noexcept = default;
 
 uint64_t Program::submit(std::span<const Feed> feeds) {
   State& s = *state_;
@@ -347,34 +291,69 @@ uint64_t Program::submit(std::span<const Feed> feeds) {
   for (size_t i = 0; i < s.values.size(); ++i)
     if (!s.values[i]) throw Error(name, s.plan.inputs[i].tensor.node()->label() + " is not fed");
 
+  RunObserver* observer = run_observer();
+  if (observer && !observer->lets_run()) {
+    ++s.counters.runs;
+    observer->after_run(s.plan, {});
+    return s.counters.runs;
+  }
+  std::optional<Timing> timing;
+  if (s.plan.options.timestamps)
+    timing = Timing::isolated;
+  else if (observer)
+    timing = observer->before_run(s.plan);
+
   const size_t slot = s.counters.runs % 2;
   counted += thread_ns();
+  if (timing) s.wait_for_all();
   s.device->wait(s.serials[slot]);
-  if (s.plan.options.guard && s.upload[slot])
-    std::memset(s.upload[slot]->mapped(), 0xff, s.upload[slot]->size());  // past the ends of inputs, too
+  const double begin = timing ? host_ns() : 0;
+  if (s.plan.options.guard && s.memory.upload[slot])
+    std::memset(s.memory.upload[slot]->mapped(), 0xff, s.memory.upload[slot]->size());  // past the ends, too
   for (size_t i = 0; i < s.values.size(); ++i) {
     const std::span<const std::byte> bytes = s.values[i]->bytes();
     if (!bytes.empty())
-      std::memcpy(s.upload[slot]->mapped() + s.upload_offsets[i], bytes.data(), bytes.size());
+      std::memcpy(s.memory.upload[slot]->mapped() + s.memory.upload_offsets[i], bytes.data(), bytes.size());
   }
   counted -= thread_ns();
-  const bool measured = s.timer->measures();
-  if (measured) s.wait_for_all();
-  const auto start = std::chrono::steady_clock::now();
-  s.submit_all(slot);
-  s.counters.submit_ns += counted + thread_ns();
-  if (measured) {
-    s.wait_for_all();
-    const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
-    if (s.timer->add(taken.count())) s.record_main();
+  if (timing) {
+    const RunTimes times = s.measure(*timing, slot, begin);
+    s.kernel_times[slot] = times.kernels;
+    ++s.counters.runs;
+    if (observer && !s.plan.options.timestamps) observer->after_run(s.plan, times);
+  } else {
+    const bool measured = s.timer->measures();
+    if (measured) s.wait_for_all();
+    Recording& recording = s.recording(std::nullopt);
+    const double start = host_ns();
+    s.serials[slot] = recording.submit(slot, s.counters.submissions);
+    s.counters.submit_ns += counted + thread_ns();
+    if (measured) {
+      s.wait_for_all();
+      if (s.timer->add((host_ns() - start) * 1e-9)) {
+        s.recordings.clear();
+        s.recording(std::nullopt);
+      }
+    }
+    ++s.counters.runs;
   }
-  ++s.counters.runs;
   if (s.plan.options.submit_each) s.device->wait_idle();
   if (s.plan.options.find_nan) {
     s.device->wait(s.serials[slot]);
     s.throw_first_nan(slot);
   }
   return s.counters.runs;
+}
+
+RunTimes Program::State::measure(Timing timing, size_t slot, double begin) {
+  Recording& with_times = recording(timing);
+  const double copied = host_ns();
+  serials[slot] = with_times.submit(slot, counters.submissions);
+  const double submitted = host_ns();
+  RunTimes times = with_times.times(serials[slot]);
+  times.host_begin = begin, times.host_copied = copied, times.host_submitted = submitted;
+  times.host_end = host_ns();
+  return times;
 }
 
 // Waits for one of the latest two runs, 0 being the latest, and returns its slot.
@@ -400,7 +379,8 @@ Array Program::read(size_t index, uint64_t run) {
   Array result(tensor.shape(), tensor.dtype());
   const int64_t count = result.numel();
   if (count == 0) return result;
-  const std::byte* bytes = s.readback[slot]->mapped() + s.readback_offsets[index];
+  if (!s.memory.readback[slot]) return result;  // a program that is only looked at
+  const std::byte* bytes = s.memory.readback[slot]->mapped() + s.memory.readback_offsets[index];
   // The copied range begins at the view's lowest element, rounded down to a word.
   int64_t lowest = tensor.offset();
   for (int d = 0; d < tensor.rank(); ++d)
@@ -424,15 +404,10 @@ Array Program::read(size_t index, uint64_t run) {
 
 std::vector<double> Program::dispatch_ns(uint64_t run) {
   State& s = *state_;
-  if (!s.times)
+  if (!s.plan.options.timestamps)
     throw Error(s.plan.options.name, "does not measure its kernels", "set ProgramOptions::timestamps");
-  const size_t slot = s.wait_for(run);
-  std::vector<uint64_t> raw(s.times->count());
-  std::memcpy(raw.data(), s.readback[slot]->mapped() + s.readback_offsets[s.plan.fetches.size()],
-              8 * raw.size());
   std::vector<double> result;
-  for (size_t i = 0; i < raw.size(); i += 2)
-    result.push_back(s.device->info().nanoseconds(raw[i], raw[i + 1]));
+  for (const auto& [begin, end] : s.kernel_times[s.wait_for(run)]) result.push_back(end - begin);
   return result;
 }
 
@@ -449,7 +424,7 @@ void Program::check_guards() {
   for (size_t b = 0; b < s.plan.buffers.size(); ++b) {
     if (s.plan.buffers[b].kind != PlannedBuffer::Kind::arena) continue;
     std::vector<uint32_t> words(s.plan.buffers[b].bytes / 4);
-    s.device->read(*s.buffers[b].buffer, 0, std::as_writable_bytes(std::span(words)));
+    s.device->read(*s.memory.buffers[b].buffer, 0, std::as_writable_bytes(std::span(words)));
     std::vector<const PlannedValue*> values;
     for (const PlannedValue& value : s.plan.values)
       if (value.span.buffer == static_cast<int>(b)) values.push_back(&value);
@@ -473,11 +448,11 @@ void Program::check_guards() {
 }
 
 double timed_run(Program& program, std::span<const Feed> feeds) {
-  const auto start = std::chrono::steady_clock::now();
+  const double start = host_ns();
   program.submit(feeds);
   program.wait();
-  const std::chrono::duration<double, std::nano> took = std::chrono::steady_clock::now() - start;
-  if (!program.plan().options.timestamps) return took.count();
+  const double took = host_ns() - start;
+  if (!program.plan().options.timestamps) return took;
   const std::vector<double> kernels = program.dispatch_ns();
   return std::accumulate(kernels.begin(), kernels.end(), 0.0);
 }

@@ -156,16 +156,27 @@ void Commands::reset(const Timestamps& times) {
     state_->device->state_->fn.CmdResetQueryPool(state_->buffer, times.handle_->pool, 0, times.count_);
 }
 
-void Commands::timestamp(const Timestamps& times, uint32_t index) {
-  state_->device->state_->fn.CmdWriteTimestamp(state_->buffer, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT,
-                                               times.handle_->pool, index);
+std::vector<std::optional<uint64_t>> Timestamps::read() const {
+  if (count_ == 0) return {};
+  struct Result {
+    uint64_t value = 0, available = 0;
+  };
+  std::vector<Result> results(count_);
+  const Device::State& s = *device_->state_;
+  const VkResult result = s.fn.GetQueryPoolResults(
+      s.device, handle_->pool, 0, count_, results.size() * sizeof(Result), results.data(), sizeof(Result),
+      VK_QUERY_RESULT_64_BIT | VK_QUERY_RESULT_WITH_AVAILABILITY_BIT);
+  if (result != VK_NOT_READY) check(result, "vkGetQueryPoolResults");
+  std::vector<std::optional<uint64_t>> times;
+  for (const Result& one : results)
+    times.push_back(one.available ? std::optional(one.value) : std::nullopt);
+  return times;
 }
 
-void Commands::copy(const Timestamps& times, const Buffer& target, uint64_t target_offset) {
-  if (times.count_ > 0)
-    state_->device->state_->fn.CmdCopyQueryPoolResults(state_->buffer, times.handle_->pool, 0, times.count_,
-                                                       target.handles_->buffer, target_offset, 8,
-                                                       VK_QUERY_RESULT_64_BIT | VK_QUERY_RESULT_WAIT_BIT);
+void Commands::timestamp(const Timestamps& times, uint32_t index, bool begins) {
+  state_->device->state_->fn.CmdWriteTimestamp(
+      state_->buffer, begins ? VK_PIPELINE_STAGE_TOP_OF_PIPE_BIT : VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT,
+      times.handle_->pool, index);
 }
 
 void Commands::finish() {

@@ -179,15 +179,21 @@ DeviceInfo describe(VkPhysicalDevice device) {
 void pretend(const std::string& text, DeviceInfo& info) {
   std::istringstream words(text);
   for (std::string word; std::getline(words, word, ',');) {
-    const std::optional<uint64_t> range =
-        word.starts_with("range:") ? parse_size(word.c_str() + 6) : std::nullopt;
+    const auto size_after = [&](std::string_view prefix) {
+      return word.starts_with(prefix) ? parse_size(word.c_str() + prefix.size()) : std::nullopt;
+    };
+    const std::optional<uint64_t> range = size_after("range:"), bits = size_after("timestamp-bits:");
     if (word == "gpu") {
       info.kind = DeviceKind::other;
       info.fixed_subgroup_size = info.subgroup_size_control = false;
     } else if (range) {
       info.max_storage_buffer_range = *range;
+    } else if (bits && *bits <= 64) {
+      info.timestamp_bits = static_cast<uint32_t>(*bits);
+    } else if (word == "timestamp-period:inf") {
+      info.timestamp_period_ns = std::numeric_limits<double>::infinity();
     } else if (!word.empty()) {
-      throw Error("STITHY_PRETEND", cat("does not know \"", word, "\""), "use gpu or range:BYTES");
+      throw Error("STITHY_PRETEND", cat("does not know \"", word, "\""), "use gpu, range:BYTES, timestamp-bits:N or timestamp-period:inf");
     }
   }
 }
@@ -276,8 +282,13 @@ bool DeviceInfo::timestamps() const {
 }
 
 double DeviceInfo::nanoseconds(uint64_t from, uint64_t to) const {
-  const uint64_t mask = timestamp_bits < 64 ? (uint64_t{1} << timestamp_bits) - 1 : UINT64_MAX;
-  return static_cast<double>((to - from) & mask) * timestamp_period_ns;
+  // The difference of two counters of so many bits, with its sign.
+  const uint32_t unused = 64 - std::clamp(timestamp_bits, 1u, 64u);
+  return static_cast<double>(static_cast<int64_t>((to - from) << unused) >> unused) * timestamp_period_ns;
+}
+
+double DeviceInfo::timestamp_range_ns() const {
+  return std::ldexp(timestamp_period_ns, static_cast<int>(timestamp_bits));
 }
 
 std::vector<DeviceInfo> list_devices() {

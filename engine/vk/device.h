@@ -68,6 +68,9 @@ class Timestamps {
   ~Timestamps();
   Timestamps(const Timestamps&) = delete;
   uint32_t count() const { return count_; }
+  // The raw times of commands that have ended (see DeviceInfo::nanoseconds); none where the device did not
+  // write one.
+  std::vector<std::optional<uint64_t>> read() const;
 
  private:
   friend class Commands;
@@ -95,10 +98,9 @@ class Commands {
   // Forgets all times of `times`; needed before each is written again. Must be in the same submission or an
   // earlier one.
   void reset(const Timestamps& times);
-  // Writes the time at which everything recorded before has ended.
-  void timestamp(const Timestamps& times, uint32_t index);
-  // Copies the raw times, 8 bytes each (see DeviceInfo::nanoseconds), once all of them are written.
-  void copy(const Timestamps& times, const Buffer& target, uint64_t target_offset);
+  // Writes the time at which everything recorded before has ended, or, with `begins`, at which the device
+  // comes to what follows: it then waits for nothing.
+  void timestamp(const Timestamps& times, uint32_t index, bool begins = false);
   // Ends recording; call once before the first submission.
   void finish();
 

@@ -76,7 +76,7 @@ namespace stithy::vk {
   X(DestroyQueryPool)                 \
   X(CmdResetQueryPool)                \
   X(CmdWriteTimestamp)                \
-  X(CmdCopyQueryPoolResults)
+  X(GetQueryPoolResults)
 
 #define STITHY_VK_MEMBER(name) PFN_vk##name name = nullptr;
 struct DeviceFunctions {

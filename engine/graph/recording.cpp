@@ -1,0 +1,160 @@
+#include "engine/graph/recording.h"
+
+#include <algorithm>
+#include <chrono>
+#include <limits>
+
+namespace stithy {
+namespace {
+
+enum Mark : uint32_t { kBegin, kCopiedIn, kComputed, kCopiedOut, kMarks };
+constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
+
+double host_ns() {
+  return std::chrono::duration<double, std::nano>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+const PlannedBuffer* report_of(const Plan& plan) {
+  const auto found = std::ranges::find(plan.buffers, PlannedBuffer::Kind::report, &PlannedBuffer::kind);
+  return found == plan.buffers.end() ? nullptr : &*found;
+}
+
+}  // namespace
+
+Recording::Recording(const std::shared_ptr<vk::Device>& device, const Plan& plan, const ProgramMemory& memory,
+                     std::span<const vk::Pipeline* const> pipelines, std::vector<size_t> cuts,
+                     std::optional<Timing> timing)
+    : device_(device), timing_(timing), submit_each_(plan.options.submit_each) {
+  if (timing_ && (device->info().timestamps() || plan.options.timestamps))
+    stamps_ = std::make_unique<vk::Timestamps>(
+        device, kMarks + (times_kernels() ? 2 * static_cast<uint32_t>(plan.dispatches.size()) : 0));
+  host_times_ = timing_ == Timing::isolated && !stamps_;
+  if (submit_each_ || host_times_) {
+    cuts.clear();
+    for (size_t i = 1; i < plan.dispatches.size(); ++i) cuts.push_back(i);
+  }
+  record_copies(plan, memory);
+  record_kernels(plan, memory, pipelines, cuts);
+}
+
+void Recording::record_copies(const Plan& plan, const ProgramMemory& memory) {
+  const PlannedBuffer* report = report_of(plan);
+  const auto report_buffer = [&]() -> const vk::Buffer& {
+    return *memory.buffers[static_cast<size_t>(report - plan.buffers.data())].buffer;
+  };
+  for (size_t slot = 0; slot < 2; ++slot) {
+    vk::Commands& in = before_.emplace_back(device_);
+    if (stamps_) {
+      in.reset(*stamps_);
+      in.timestamp(*stamps_, kBegin, true);
+    }
+    in.barrier();
+    if (plan.options.guard) {
+      for (size_t i = 0; i < plan.buffers.size(); ++i)
+        if (plan.buffers[i].kind == PlannedBuffer::Kind::arena)
+          in.fill(*memory.buffers[i].buffer, 0, plan.buffers[i].bytes, kPoison);
+      in.barrier();
+    }
+    if (report) in.fill(report_buffer(), 0, report->bytes, UINT32_MAX);
+    for (size_t i = 0; i < plan.inputs.size(); ++i) {
+      const vk::Binding to = memory.bind(plan.inputs[i].span);
+      // Where all are empty, there are no buffers.
+      if (to.bytes > 0)
+        in.copy(*memory.upload[slot], memory.upload_offsets[i], *to.buffer, to.offset, to.bytes);
+    }
+    in.barrier();
+    if (stamps_) in.timestamp(*stamps_, kCopiedIn);
+    in.finish();
+
+    vk::Commands& out = after_.emplace_back(device_);
+    if (stamps_) out.timestamp(*stamps_, kComputed);
+    out.barrier();
+    for (size_t i = 0; i < plan.fetch_spans.size(); ++i) {
+      const vk::Binding from = memory.bind(plan.fetch_spans[i]);
+      if (from.bytes > 0)
+        out.copy(*from.buffer, from.offset, *memory.readback[slot], memory.readback_offsets[i], from.bytes);
+    }
+    if (report)
+      out.copy(report_buffer(), 0, *memory.readback[slot], memory.readback_offsets.back(), report->bytes);
+    out.barrier();
+    if (stamps_) out.timestamp(*stamps_, kCopiedOut);
+    out.finish();
+  }
+}
+
+void Recording::record_kernels(const Plan& plan, const ProgramMemory& memory,
+                               std::span<const vk::Pipeline* const> pipelines,
+                               const std::vector<size_t>& cuts) {
+  main_.emplace_back(device_);
+  auto cut = cuts.begin();
+  const bool isolated = timing_ == Timing::isolated;
+  for (size_t number = 0; number < plan.dispatches.size(); ++number) {
+    const PlannedDispatch& dispatch = plan.dispatches[number];
+    // The barriers stay: they order what was submitted before, too, which a new submission alone does not.
+    if (cut != cuts.end() && *cut == number) {
+      ++cut;
+      main_.back().finish();
+      main_.emplace_back(device_);
+    }
+    std::vector<vk::Binding> bindings;
+    for (const Span& span : dispatch.spans) bindings.push_back(memory.bind(span));
+    if (dispatch.barrier_before || isolated) main_.back().barrier();
+    const bool stamped = stamps_ && times_kernels();
+    const uint32_t index = kMarks + 2 * static_cast<uint32_t>(number);
+    // Behind a barrier, the end of what was before is when the kernel begins.
+    if (stamped) main_.back().timestamp(*stamps_, index, !isolated);
+    main_.back().dispatch(*pipelines[number], bindings, dispatch.call.push,
+                          {dispatch.groups.x, dispatch.groups.y, dispatch.groups.z});
+    if (stamped) main_.back().timestamp(*stamps_, index + 1);
+  }
+  main_.back().finish();
+}
+
+uint64_t Recording::submit(size_t slot, uint64_t& submissions) {
+  std::vector<const vk::Commands*> all{&before_[slot]};
+  for (const vk::Commands& commands : main_) all.push_back(&commands);
+  all.push_back(&after_[slot]);
+  // The copies go with the first and the last kernels, unless every call is to stand alone.
+  const bool apart = submit_each_ || host_times_;
+  uint64_t serial = 0;
+  host_kernels_.clear();
+  double start = 0;
+  for (size_t i = 0; i < all.size();) {
+    size_t count = 1;
+    if (!apart) count += (i == 0) + (i + (i == 0) + 2 == all.size());
+    const double begin = host_times_ ? host_ns() : 0;
+    if (i == 0) start = begin;
+    serial = device_->submit(std::span(all).subspan(i, count));
+    if (host_times_) {
+      device_->wait(serial);
+      if (i > 0 && i + 1 < all.size()) host_kernels_.emplace_back(begin - start, host_ns() - start);
+    }
+    i += count;
+    ++submissions;
+  }
+  return serial;
+}
+
+RunTimes Recording::times(uint64_t serial) const {
+  device_->wait(serial);
+  RunTimes result{.timing = timing_.value_or(Timing::ends),
+                  .copied_in = kUnknown,
+                  .computed = kUnknown,
+                  .copied_out = kUnknown,
+                  .kernels = host_kernels_,
+                  .by_host = host_times_};
+  if (!stamps_) return result;
+  const std::vector<std::optional<uint64_t>> raw = stamps_->read();
+  const auto since_begin = [&](size_t i) {
+    return raw[kBegin] && raw[i] ? device_->info().nanoseconds(*raw[kBegin], *raw[i]) : kUnknown;
+  };
+  result.copied_in = since_begin(kCopiedIn);
+  result.computed = since_begin(kComputed);
+  result.copied_out = since_begin(kCopiedOut);
+  for (size_t i = kMarks; i < raw.size(); i += 2)
+    result.kernels.emplace_back(since_begin(i), since_begin(i + 1));
+  return result;
+}
+
+}  // namespace stithy

@@ -1,0 +1,31 @@
+// How a run of a program is measured, and what was measured.
+#pragma once
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+namespace stithy {
+
+enum class Timing : uint8_t {
+  ends,        // when a run begins and ends, and when its copies do
+  concurrent,  // around every kernel as well, while they run as they always do
+  isolated,    // around every kernel, each one alone: it begins when all before it has ended
+};
+
+// Times of one run that was waited for, in nanoseconds. A time that the device did not write is NaN.
+struct RunTimes {
+  Timing timing = Timing::ends;
+  // By the host's steady clock: when submit() began, had copied the feeds, had submitted everything, and saw
+  // the end.
+  double host_begin = 0, host_copied = 0, host_submitted = 0, host_end = 0;
+  // By the device's clock since it began: the end of the copies in, of the last kernel, of the copies out.
+  // NaN on a device without timestamps.
+  double copied_in = 0, computed = 0, copied_out = 0;
+  // Begin and end of each of Plan::dispatches, since the run began; empty for Timing::ends. On a device
+  // without timestamps by the host's clock, with what a submission costs in them, and for isolated only.
+  std::vector<std::pair<double, double>> kernels;
+  bool by_host = false;  // so are the kernels'
+};
+
+}  // namespace stithy
