@@ -270,7 +270,7 @@ class Writer {
 // The facts of kernels that were put together, one for each text; they live as long as the process.
 struct RuntimeKernel {
   KernelInfo info;
-  std::string name;
+  std::string name, text;
   std::vector<BindingInfo> bindings;
   std::vector<uint32_t> spec_ids;
   std::vector<std::string_view> spec_names;
@@ -287,6 +287,7 @@ const KernelInfo& runtime_kernel(const KernelInfo& base, const std::string& name
   RuntimeKernel& kernel = place->second;
   if (fresh) {
     kernel.name = name;
+    kernel.text = const_cast<Writer&>(writer).text();
     kernel.bindings.assign(base.bindings.begin(), base.bindings.end());
     kernel.bindings.insert(kernel.bindings.end(), writer.bindings.begin(), writer.bindings.end());
     kernel.spec_ids.assign(base.spec_ids.begin(), base.spec_ids.end());
@@ -295,6 +296,7 @@ const KernelInfo& runtime_kernel(const KernelInfo& base, const std::string& name
     kernel.spec_names.resize(kernel.spec_ids.size(), "fused");
     kernel.info = base;
     kernel.info.name = kernel.name;
+    kernel.info.fused_text = kernel.text;
     kernel.info.spirv = spirv;
     kernel.info.bindings = kernel.bindings;
     kernel.info.spec_ids = kernel.spec_ids;

@@ -98,6 +98,37 @@ void place_barriers(std::vector<PlannedDispatch>& dispatches) {
   }
 }
 
+std::vector<BarrierReason> barrier_reasons(const Plan& plan) {
+  const auto& dispatches = plan.dispatches;
+  std::vector<BarrierReason> reasons(dispatches.size(), BarrierReason::none);
+  std::vector<size_t> barriers;
+  for (size_t i = 0; i < dispatches.size(); ++i)
+    if (dispatches[i].barrier_before) barriers.push_back(i);
+  for (size_t b = 0; b < barriers.size(); ++b) {
+    const size_t at = barriers[b], begin = b ? barriers[b - 1] : 0;
+    const size_t end = b + 1 < barriers.size() ? barriers[b + 1] : dispatches.size();
+    BarrierReason& reason = reasons[at] = BarrierReason::needless;
+    for (size_t later = at; later < end && reason != BarrierReason::data; ++later)
+      for (size_t earlier = begin; earlier < at; ++earlier)
+        for (size_t x = 0; x < dispatches[earlier].spans.size(); ++x)
+          for (size_t y = 0; y < dispatches[later].spans.size(); ++y) {
+            if (!dispatches[earlier].spans[x].overlaps(dispatches[later].spans[y])) continue;
+            const bool first = writes(dispatches[earlier].call.kernel->bindings[x].access);
+            const bool second = writes(dispatches[later].call.kernel->bindings[y].access);
+            if (!first && !second) continue;
+            const int buffer = dispatches[later].spans[y].buffer;
+            const bool arena = plan.buffers[static_cast<size_t>(buffer)].kind == PlannedBuffer::Kind::arena;
+            const bool reads_it = dispatches[later].call.kernel->bindings[y].access != Access::write;
+            const bool data = (first && reads_it) || !arena;
+            if (data)
+              reason = BarrierReason::data;
+            else if (reason == BarrierReason::needless)
+              reason = BarrierReason::reuse;
+          }
+  }
+  return reasons;
+}
+
 std::vector<Hazard> find_hazards(const Plan& plan) {
   std::vector<Hazard> hazards;
   const auto& dispatches = plan.dispatches;

@@ -16,6 +16,16 @@ void order_by_dependence(std::vector<PlannedDispatch>& dispatches);
 // where one of the two writes. A barrier orders everything before it against everything after it.
 void place_barriers(std::vector<PlannedDispatch>& dispatches);
 
+// Why barriers stand where they do.
+enum class BarrierReason : uint8_t {
+  none,      // there is none
+  data,      // the dispatch reads what one before wrote, or updates a variable that one before read
+  reuse,     // no data passes: it writes where others lay that were needed until then
+  needless,  // nothing that both sides touch
+};
+// One a dispatch.
+std::vector<BarrierReason> barrier_reasons(const Plan& plan);
+
 // Two dispatches that conflict, without a barrier between them or not in the order of issue.
 struct Hazard {
   size_t earlier = 0, later = 0;  // indices of Plan::dispatches

@@ -51,6 +51,7 @@ struct KernelInfo {
   std::string_view defines = {};                   // macros that chose it: "KERNEL_reduce_rows OP=sum OP_sum"
   // Bindings whose loads, or stores, go through the macros of shaders/fused.glsl; none where negative.
   int fuse_in = -1, fuse_out = -1;
+  std::string_view fused_text = {};  // GLSL before the shader's, of a kernel made while planning
 
   // Bit i: binding i is of BindingKind::texel.
   uint32_t texel_bindings() const {

@@ -54,6 +54,9 @@ struct OpDef {
   std::vector<Tensor> (*gradient)(const Backward& b) = nullptr;
   // Floating-point operations of the node; none means one per output element.
   double (*flops)(const Node& node) = nullptr;
+  // Bytes of memory that the node reads and writes, where kernels touch only a part of what they bind. None:
+  // it follows from the bindings.
+  double (*bytes)(const Node& node) = nullptr;
   // A fused op as smaller ops, by output: what it means, its gradient when there is no other, and the tests'
   // second oracle. Outputs that only its own gradient reads may stay undefined.
   std::vector<Tensor> (*composition)(const Node& node) = nullptr;

@@ -81,6 +81,7 @@ class Planner {
     resolve();
     order_by_dependence(plan_.dispatches);
     place_barriers(plan_.dispatches);
+    count_work();
     predict_seconds(plan_, device_);
     return std::move(plan_);
   }
@@ -416,6 +417,42 @@ class Planner {
     if (report_ >= 0) plan_.readback_bytes += 2 * plan_.buffers[static_cast<size_t>(report_)].bytes;
   }
 
+  void count_work() {
+    const auto ops_of = [](const PlannedDispatch& dispatch) {
+      return dispatch.fused.empty() ? std::vector{dispatch.node} : dispatch.fused;
+    };
+    std::map<const Node*, double> calls;
+    for (const PlannedDispatch& dispatch : plan_.dispatches)
+      for (const Node* op : ops_of(dispatch)) ++calls[op];
+    for (PlannedDispatch& dispatch : plan_.dispatches) {
+      for (const Node* op : ops_of(dispatch)) dispatch.flops += node_flops(*op) / calls[op];
+      const Node& node = *dispatch.node;
+      if (node.op && node.op->bytes && dispatch.fused.empty())
+        dispatch.bytes = node.op->bytes(node) / calls[&node];
+      else
+        for (size_t i = 0; i < dispatch.spans.size(); ++i) dispatch.bytes += bytes_through(dispatch, i);
+    }
+  }
+
+  // Of a tensor of which the ops see a part, that part.
+  double bytes_through(const PlannedDispatch& dispatch, size_t binding) const {
+    const auto whole = static_cast<double>(dispatch.spans[binding].bytes);
+    const Access access = dispatch.call.kernel->bindings[binding].access;
+    if (access == Access::read_write) return 2 * whole;
+    const Ref& ref = dispatch.call.refs[binding];
+    if (access == Access::write || ref.scratch >= 0) return whole;
+    double seen = 0;
+    const auto look_at = [&](const Node& op) {
+      for (const Tensor& x : op.inputs)
+        if (const Value& value = x.node()->out(x.output());
+            value.storage_node == ref.node && value.storage_output == ref.output)
+          seen += static_cast<double>(value.shape.numel()) * static_cast<double>(size_of(value.dtype));
+    };
+    if (dispatch.fused.empty()) look_at(*dispatch.node);
+    for (const Node* op : dispatch.fused) look_at(*op);
+    return seen > 0 ? std::min(seen, whole) : whole;
+  }
+
   static constexpr int kReport = -2;  // as Ref::scratch
   const vk::DeviceInfo& device_;
   Plan plan_;
@@ -479,6 +516,12 @@ int Plan::barriers() const {
 double Plan::flops() const {
   double total = 0;
   for (const Node* node : nodes) total += node_flops(*node);
+  return total;
+}
+
+double Plan::bytes() const {
+  double total = 0;
+  for (const PlannedDispatch& dispatch : dispatches) total += dispatch.bytes;
   return total;
 }
 

@@ -67,6 +67,8 @@ struct PlannedDispatch {
   std::vector<Span> spans;  // one per binding
   size_t issued = 0;        // its place in the order of the ops, before independent ones were put together
   bool barrier_before = false;
+  double flops = 0;    // of all its ops: an op's, divided among its calls
+  double bytes = 0;    // that it must read and write, each once
   double seconds = 0;  // predicted, see submissions.h
 };
 
@@ -124,6 +126,7 @@ struct Plan {
   uint64_t new_bytes() const { return peak_bytes() - variable_bytes + new_variable_bytes; }
   int barriers() const;
   double flops() const;
+  double bytes() const;  // of all dispatches
   // Memory traffic that fusion saves in a run.
   uint64_t fused_bytes_saved = 0;
 

@@ -317,9 +317,12 @@ uint64_t Program::submit(std::span<const Feed> feeds) {
   }
   counted -= thread_ns();
   if (timing) {
-    const RunTimes times = s.measure(*timing, slot, begin);
+    RunTimes times = s.measure(*timing, slot, begin);
     s.kernel_times[slot] = times.kernels;
     ++s.counters.runs;
+    if (const auto& fetches = s.plan.fetches;
+        observer && !fetches.empty() && fetches[0].dtype() == DType::f32 && fetches[0].numel() == 1)
+      times.first_fetch = read(0).at(0);
     if (observer && !s.plan.options.timestamps) observer->after_run(s.plan, times);
   } else {
     const bool measured = s.timer->measures();

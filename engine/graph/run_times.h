@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -25,7 +26,8 @@ struct RunTimes {
   // Begin and end of each of Plan::dispatches, since the run began; empty for Timing::ends. On a device
   // without timestamps by the host's clock, with what a submission costs in them, and for isolated only.
   std::vector<std::pair<double, double>> kernels;
-  bool by_host = false;  // so are the kernels'
+  bool by_host = false;               // so are the kernels'
+  std::optional<double> first_fetch;  // where that is one f32: the loss of a training step
 };
 
 }  // namespace stithy

@@ -2,9 +2,6 @@
 
 #include <algorithm>
 #include <limits>
-#include <map>
-
-#include "engine/graph/op.h"
 
 namespace stithy {
 namespace {
@@ -31,14 +28,11 @@ Rate rate_of(vk::DeviceKind kind) {
 void predict_seconds(Plan& plan, const vk::DeviceInfo& device) {
   plan.submission_seconds = plan.options.submission_seconds.value_or(
       device.is_cpu() ? std::numeric_limits<double>::infinity() : kBound);
-  std::map<const Node*, double> calls;
-  for (const PlannedDispatch& dispatch : plan.dispatches) ++calls[dispatch.node];
   const Rate rate = rate_of(device.kind);
   for (PlannedDispatch& dispatch : plan.dispatches) {
     double bytes = 0;
     for (const Span& span : dispatch.spans) bytes += static_cast<double>(span.bytes);
-    dispatch.seconds = kDispatchSeconds + std::max(bytes / rate.bytes, node_flops(*dispatch.node) /
-                                                                           calls[dispatch.node] / rate.flops);
+    dispatch.seconds = kDispatchSeconds + std::max(bytes / rate.bytes, dispatch.flops / rate.flops);
   }
 }
 

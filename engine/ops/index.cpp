@@ -71,6 +71,11 @@ void launch_scatter_add(const Node& n, Launch& launch) {
   }
 }
 
+// The indices, and the elements that they choose, read and written.
+double chosen_bytes(const Node& n) {
+  return 4 * static_cast<double>(n.in(1).numel() + 2 * n.out().shape.numel());
+}
+
 const OpDef& kScatterAdd =
     define_op({.name = "scatter_add",
                .dtypes = "f32 i32",
@@ -86,7 +91,8 @@ const OpDef& kGather =
                .gradient = [](const Backward& b) -> std::vector<Tensor> {
                  return {scatter_add(zeros(b.x().shape()), b.x(1), b.dy(), b.attrs<Axis>().axis), {}};
                },
-               .flops = no_flops});
+               .flops = no_flops,
+               .bytes = chosen_bytes});
 
 // Inputs: weight, index.
 void launch_embedding(const Node& n, Launch& launch) {
@@ -170,7 +176,8 @@ const OpDef& kEmbedding = define_op(
      .gradient = [](const Backward& b) -> std::vector<Tensor> {
        return {make_node(kEmbeddingBackward, {}, {contiguous(b.dy()), b.x(1)}, {{b.x(0).shape()}}), {}};
      },
-     .flops = no_flops});
+     .flops = no_flops,
+     .bytes = chosen_bytes});
 
 const OpDef& kOneHot =
     define_op({.name = "one_hot",

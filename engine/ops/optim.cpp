@@ -201,7 +201,8 @@ const OpDef& kAssignSlice = define_op(
                           .place_offset = static_cast<uint32_t>(n.in(2).offset())};
            launch(kernel, launch.grid((static_cast<uint64_t>(value.numel()) + 63) / 64));
          },
-     .flops = [](const Node&) { return 0.0; }});
+     .flops = [](const Node&) { return 0.0; },
+     .bytes = [](const Node& n) { return 8 * static_cast<double>(n.in(1).numel()); }});
 
 Tensor scalar_of(std::string_view op, std::string_view what, const Tensor& x, bool integer = false) {
   if (x.numel() != 1 || !(x.dtype() == DType::f32 || (integer && x.dtype() == DType::i32)))

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <set>
 
+#include "engine/core/version.h"
 #include "engine/core/error.h"
 #include "engine/core/file.h"
 #include "engine/graph/device.h"
@@ -55,7 +56,7 @@ std::optional<std::string> given(int argc, const char* const* argv, const std::s
 
 std::string device_line() {
   const vk::DeviceInfo& d = default_device_info();
-  return cat("stithy 0.1  device: ", d.name, " (", d.driver, d.driver_info.empty() ? "" : ", ", d.driver_info,
+  return cat("stithy ", version(), "  device: ", d.name, " (", d.driver, d.driver_info.empty() ? "" : ", ", d.driver_info,
              ")  ", format_bytes(device_available_bytes()), " free");
 }
 

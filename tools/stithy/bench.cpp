@@ -74,16 +74,6 @@ void repeat(bool quick, const std::function<void()>& measure) {
   for (int i = 0; i < least || (seconds_now() < end && i < 1000); ++i) measure();
 }
 
-// Bytes that the kernels' bindings span, read and written.
-double bytes_of(const Plan& plan) {
-  double bytes = 0;
-  for (const PlannedDispatch& dispatch : plan.dispatches)
-    for (size_t i = 0; i < dispatch.spans.size(); ++i)
-      bytes += static_cast<double>(dispatch.spans[i].bytes) *
-               (dispatch.call.kernel->bindings[i].access == Access::read_write ? 2 : 1);
-  return bytes;
-}
-
 class Bench {
  public:
   explicit Bench(const Options& options) : options_(options) {
@@ -115,7 +105,7 @@ class Bench {
     });
     Result result{.op = c.op, .shape = c.shape, .ms = timing_of(ms)};
     result.timer = program.plan().options.timestamps ? "device" : "host";
-    rate(result, program.plan().flops(), c.bytes.value_or(bytes_of(program.plan())));
+    rate(result, program.plan().flops(), c.bytes.value_or(program.plan().bytes()));
     if (against_blas) {
       // Of the best, since a BLAS whose threads wait for each other suffers more from a busy machine.
       const Timing blas = timing_of(blas_ms);
@@ -153,7 +143,7 @@ class Bench {
 
     const Plan& plan = trainer.plan(training.batch);
     Result result{.op = w.name, .shape = w.shape, .ms = timing_of(ms), .timer = "host"};
-    rate(result, plan.flops(), bytes_of(plan));
+    rate(result, plan.flops(), plan.bytes());
     result.workload = WorkloadFacts{.unit = w.unit,
                                     .items_per_second = static_cast<double>(w.items) / result.ms.median * 1e3,
                                     .back_to_back_ms = back_to_back,

@@ -1,0 +1,106 @@
+// Profile: what the programs of a process did, kernel call by kernel call. A process that finds
+// STITHY_PROFILE in its environment keeps one and writes it to that file; `stithy profile` starts such a
+// process, reads the file and explains it.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/graph/hazard.h"
+#include "engine/graph/node.h"
+#include "engine/graph/run_times.h"
+#include "engine/peaks.h"
+#include "engine/vk/statistics.h"
+
+namespace stithy {
+
+// A kernel with its specialization constants, as the driver compiled it.
+struct ProfiledKernel {
+  std::string name, shader, defines;  // as KernelInfo has them; source: shaders/<shader>.comp
+  std::vector<std::pair<std::string, uint32_t>> constants;  // specialization constants, by name
+  std::string hash;                                         // of the SPIR-V, hexadecimal
+  std::string fused_text;  // GLSL before the shader's, of a kernel made while the program was planned
+  std::optional<vk::KernelStatistics> statistics;  // none where the driver tells nothing
+  bool operator==(const ProfiledKernel&) const = default;
+};
+
+struct ProfiledCall {
+  std::string op;                  // OpDef::name
+  std::vector<std::string> fused;  // all the ops that it computes, where they are several
+  Phase phase = Phase::forward;
+  std::string layer;   // "encoder.0.linear"; empty outside of layers
+  size_t kernel = 0;   // of Profile::kernels
+  std::string choice;  // the candidate taken, where there were several
+  std::string dtype;   // of its first output
+  std::string shapes;  // "[64, 784] [784, 128] -> [64, 128]"
+  std::array<uint32_t, 3> groups{};
+  double flops = 0, bytes = 0;  // see PlannedDispatch
+  BarrierReason barrier = BarrierReason::none;
+  bool operator==(const ProfiledCall&) const = default;
+};
+
+// An intermediate result, and the calls (indices of ProfiledProgram::calls) between which it is alive: -1 is
+// before the first one.
+struct ProfiledValue {
+  std::string label;  // "conv 0", "scratch of matmul"
+  std::string layer;
+  uint64_t bytes = 0;
+  int first = 0, last = 0;
+  bool operator==(const ProfiledValue&) const = default;
+};
+
+struct ProfiledRun {
+  uint64_t number = 0;  // 1 is the program's first run
+  RunTimes times;       // of the host since the profile began
+};
+
+struct ProfiledProgram {
+  std::string name;
+  bool trains = false;  // it has optimizer ops
+  uint64_t runs = 0;    // all of them, measured or not
+  double made_at = 0;   // nanoseconds since the profile began; what follows as well
+  double plan_ns = 0, compile_ns = 0, allocate_ns = 0, record_ns = 0;
+  // As planned, in bytes.
+  uint64_t arena_bytes = 0, variable_bytes = 0, constant_bytes = 0, transfer_bytes = 0;
+  std::vector<ProfiledCall> calls;
+  std::vector<ProfiledValue> values;
+  std::vector<ProfiledRun> measured;
+};
+
+struct Profile {
+  std::vector<std::string> command;
+  std::string version;  // of Stithy
+  // The device: its name, its driver, and what its timestamps are worth.
+  std::string device, driver, driver_info, kind;
+  uint32_t subgroup_size = 0, timestamp_bits = 0;
+  double timestamp_period_ns = 0;                // 0 where the device writes no timestamps
+  uint64_t heap_bytes = 0, allocated_bytes = 0;  // of the device's memory; held by the process at the end
+  bool tells_statistics = false;
+  std::optional<Peaks> peaks;  // measured beside the program
+  std::vector<ProfiledKernel> kernels;
+  std::vector<ProfiledProgram> programs;
+};
+
+// JSON, and back. parse_profile throws Error, named `where`, when the text is no profile, is of another
+// version, or is wrong in itself.
+std::string to_json(const Profile& profile);
+Profile parse_profile(const std::string& text, const std::string& where);
+
+// How a process is profiled; in STITHY_PROFILE_OPTIONS as words joined by commas.
+struct ProfileOptions {
+  int rounds = 20;     // "rounds=20": runs measured in each way
+  int warmup = 5;      // "warmup=5": runs of a program before it is measured
+  bool texts = false;  // "texts": the drivers' texts of the kernels, too
+  // "static": programs are planned and compiled, but not run; for compilers without their GPU. The process
+  // ends when a program that trains would run.
+  bool only_static = false;
+  std::string to_text() const;
+  // Throws Error naming the word that it does not know.
+  static ProfileOptions from_text(const std::string& text);
+};
+
+}  // namespace stithy
