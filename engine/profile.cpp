@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <charconv>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
@@ -25,7 +26,8 @@
 namespace stithy {
 
 std::string ProfileOptions::to_text() const {
-  return cat("rounds=", rounds, ",warmup=", warmup, texts ? ",texts" : "", only_static ? ",static" : "");
+  return cat("rounds=", rounds, ",seconds=", seconds, ",warmup=", warmup, texts ? ",texts" : "",
+             only_static ? ",static" : "");
 }
 
 ProfileOptions ProfileOptions::from_text(const std::string& text) {
@@ -41,6 +43,8 @@ ProfileOptions ProfileOptions::from_text(const std::string& text) {
                         !value.empty() && number >= 0;
     if (name == "rounds" && counts && number > 0)
       options.rounds = number;
+    else if (name == "seconds" && counts)
+      options.seconds = number;
     else if (name == "warmup" && counts)
       options.warmup = number;
     else if (word == "texts")
@@ -49,15 +53,30 @@ ProfileOptions ProfileOptions::from_text(const std::string& text) {
       options.only_static = true;
     else
       throw Error("STITHY_PROFILE_OPTIONS", cat("does not know \"", word, "\""),
-                  "use rounds=N, warmup=N, texts, static, joined by commas");
+                  "use rounds=N, seconds=N, warmup=N, texts, static, joined by commas");
   }
   return options;
 }
 
 namespace {
 
-// In turn, so that what else the machine does falls on all of them alike.
-constexpr Timing kRound[] = {Timing::ends, Timing::concurrent, Timing::isolated};
+// Runs of all kernels' times before the rounds: they tell what a timestamp costs, and how kernels overlap.
+constexpr size_t kTrials = 3;
+constexpr uint64_t kLeastRounds = 3;
+// What timestamps may add to a step, and in how many parts a round may be cut for that.
+constexpr double kCost = 0.015;
+constexpr uint32_t kMostParts = 64;
+
+// What lies between the kernels of a run whose kernels were all timed: other than in an ordinary run,
+// timestamps are a part of it.
+double between_kernels(const RunTimes& times) {
+  double sum = 0, reached = times.copied_in;
+  for (const auto& [begin, end] : times.kernels) {
+    if (begin > reached) sum += begin - reached;
+    reached = std::max(reached, end);
+  }
+  return sum;
+}
 
 double now_ns() {
   return std::chrono::duration<double, std::nano>(std::chrono::steady_clock::now().time_since_epoch())
@@ -120,25 +139,32 @@ class Profiler : public RunObserver {
     add_values(plan, program);
     if (const auto known = programs_.find(&plan); known != programs_.end()) {
       // Planned anew, since a variable moved: the earlier runs belong to another plan.
-      program.runs = profile_.programs[known->second].runs;
-      profile_.programs[known->second] = std::move(program);
+      ProfiledProgram& before = profile_.programs[known->second.index];
+      program.runs = before.runs;
+      before = std::move(program);
+      known->second = {known->second.index};
       return;
     }
-    programs_[&plan] = profile_.programs.size();
+    programs_[&plan] = {profile_.programs.size()};
     profile_.programs.push_back(std::move(program));
   }
 
-  std::optional<Timing> before_run(const Plan& plan) override {
+  std::optional<Measure> before_run(const Plan& plan) override {
     const std::lock_guard lock(mutex_);
     const auto found = programs_.find(&plan);
     if (found == programs_.end()) return {};
-    ProfiledProgram& program = profile_.programs[found->second];
+    Watched& watched = found->second;
+    ProfiledProgram& program = profile_.programs[watched.index];
     ++program.runs;
-    const size_t rounds = program.measured.size() / std::size(kRound);
-    if (program.runs <= static_cast<uint64_t>(options_.warmup) ||
-        rounds >= static_cast<size_t>(options_.rounds))
-      return {};
-    return kRound[program.measured.size() % std::size(kRound)];
+    if (watched.complete || program.runs <= static_cast<uint64_t>(options_.warmup)) return {};
+    if (program.measured.size() < kTrials) {
+      if (program.measured.empty()) watched.began = now_ns();
+      return Measure{Timing::concurrent};
+    }
+    // In turn, so that what else the machine does falls on all of them alike.
+    if (watched.turn == 0) return Measure{Timing::ends};
+    if (watched.turn <= watched.parts) return Measure{Timing::concurrent, watched.turn - 1, watched.parts};
+    return Measure{Timing::isolated};
   }
 
   void after_run(const Plan& plan, const RunTimes& times) override {
@@ -147,16 +173,13 @@ class Profiler : public RunObserver {
       const std::lock_guard lock(mutex_);
       const auto found = programs_.find(&plan);
       if (found == programs_.end()) return;
-      ProfiledProgram& program = profile_.programs[found->second];
-      complete = program.trains;
-      if (!options_.only_static) {
-        program.measured.push_back({program.runs, times});
-        RunTimes& host = program.measured.back().times;
-        for (double* at : {&host.host_begin, &host.host_copied, &host.host_submitted, &host.host_end})
-          *at -= began_;
-        complete =
-            complete && program.measured.size() == std::size(kRound) * static_cast<size_t>(options_.rounds);
-      }
+      Watched& watched = found->second;
+      ProfiledProgram& program = profile_.programs[watched.index];
+      if (options_.only_static)
+        complete = true;
+      else
+        complete = watched.complete = add_run(program, watched, times);
+      complete = complete && program.trains;
     }
     if (!complete) return;
     write();
@@ -180,6 +203,37 @@ class Profiler : public RunObserver {
   }
 
  private:
+  struct Watched {
+    size_t index = 0;  // of Profile::programs
+    bool complete = false;
+    uint32_t turn = 0, parts = 1;
+    double began = 0;
+  };
+
+  // True when enough is known.
+  bool add_run(ProfiledProgram& program, Watched& watched, const RunTimes& times) {
+    RunTimes& added = program.measured.emplace_back(program.runs, times).times;
+    for (double* at : {&added.host_begin, &added.host_copied, &added.host_submitted, &added.host_end})
+      *at -= began_;
+    if (program.measured.size() < kTrials) return false;
+    if (program.measured.size() == kTrials) {
+      std::vector<double> costs;
+      for (const ProfiledRun& run : program.measured)
+        costs.push_back(between_kernels(run.times) / (kCost * (run.times.computed - run.times.copied_in)));
+      std::ranges::sort(costs);
+      const double cost = costs[costs.size() / 2];  // not a number without timestamps
+      if (cost > 1) watched.parts = static_cast<uint32_t>(std::min(std::ceil(cost), double{kMostParts}));
+      watched.parts =
+          std::min(watched.parts, static_cast<uint32_t>(std::max<size_t>(program.calls.size(), 1)));
+      return false;
+    }
+    if (++watched.turn < watched.parts + 2) return false;
+    watched.turn = 0;
+    ++program.rounds;
+    return program.rounds >= static_cast<uint64_t>(options_.rounds) ||
+           (program.rounds >= kLeastRounds && now_ns() - watched.began > 1e9 * options_.seconds);
+  }
+
   size_t kernel_of(const KernelCall& call) {
     const auto [known, fresh] =
         kernels_.try_emplace({call.kernel->spirv.data(), call.spec}, profile_.kernels.size());
@@ -263,7 +317,7 @@ class Profiler : public RunObserver {
   std::mutex mutex_;
   bool begun_ = false;
   Profile profile_;
-  std::map<const Plan*, size_t> programs_;
+  std::map<const Plan*, Watched> programs_;
   std::map<std::pair<const uint32_t*, std::vector<uint32_t>>, size_t> kernels_;
 };
 

@@ -68,7 +68,8 @@ struct ProfiledProgram {
   uint64_t arena_bytes = 0, variable_bytes = 0, constant_bytes = 0, transfer_bytes = 0;
   std::vector<ProfiledCall> calls;
   std::vector<ProfiledValue> values;
-  std::vector<ProfiledRun> measured;
+  uint64_t rounds = 0;  // complete ones: an unmeasured step timed at its ends, each part concurrent, isolated
+  std::vector<ProfiledRun> measured;  // three concurrent ones of all kernels, then the rounds
 };
 
 struct Profile {
@@ -92,7 +93,8 @@ Profile parse_profile(const std::string& text, const std::string& where);
 
 // How a process is profiled; in STITHY_PROFILE_OPTIONS as words joined by commas.
 struct ProfileOptions {
-  int rounds = 20;     // "rounds=20": runs measured in each way
+  int rounds = 20;     // "rounds=20": how often every way of measuring takes its turn
+  int seconds = 60;    // "seconds=60": no further round of a program begins later, after the third
   int warmup = 5;      // "warmup=5": runs of a program before it is measured
   bool texts = false;  // "texts": the drivers' texts of the kernels, too
   // "static": programs are planned and compiled, but not run; for compilers without their GPU. The process

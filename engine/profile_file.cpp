@@ -120,7 +120,9 @@ Json json_of(const ProfiledRun& run) {
   for (const auto& [first, last] : t.kernels)
     begin.push_back(time_json(first)), end.push_back(time_json(last));
   return {{"number", run.number},
-          {"timing", word(t.timing, kTimings)},
+          {"timing", word(t.measure.timing, kTimings)},
+          {"part", t.measure.part},
+          {"parts", t.measure.parts},
           {"host",
            {time_json(t.host_begin), time_json(t.host_copied), time_json(t.host_submitted),
             time_json(t.host_end)}},
@@ -134,7 +136,9 @@ Json json_of(const ProfiledRun& run) {
 ProfiledRun run_of(const Json& json, size_t calls) {
   ProfiledRun run{.number = json.at("number")};
   RunTimes& t = run.times;
-  t.timing = word_of<Timing>(json.at("timing"), kTimings, "timing");
+  t.measure = {word_of<Timing>(json.at("timing"), kTimings, "timing"), json.at("part"), json.at("parts")};
+  if (t.measure.part >= t.measure.parts)
+    throw Error("profile", cat("part ", t.measure.part, " of ", t.measure.parts));
   const Json &host = json.at("host"), &device = json.at("device");
   t.host_begin = time_of(host.at(0)), t.host_copied = time_of(host.at(1));
   t.host_submitted = time_of(host.at(2)), t.host_end = time_of(host.at(3));
@@ -174,6 +178,7 @@ Json json_of(const ProfiledProgram& program) {
           {"transfer_bytes", program.transfer_bytes},
           {"calls", calls},
           {"values", values},
+          {"rounds", program.rounds},
           {"measured", measured}};
 }
 
@@ -189,7 +194,8 @@ ProfiledProgram program_of(const Json& json, size_t kernels) {
                           .arena_bytes = json.at("arena_bytes"),
                           .variable_bytes = json.at("variable_bytes"),
                           .constant_bytes = json.at("constant_bytes"),
-                          .transfer_bytes = json.at("transfer_bytes")};
+                          .transfer_bytes = json.at("transfer_bytes"),
+                          .rounds = json.at("rounds")};
   for (const Json& call : json.at("calls")) program.calls.push_back(call_of(call, kernels));
   const auto calls = static_cast<int>(program.calls.size());
   for (const Json& one : json.at("values")) {

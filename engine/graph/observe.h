@@ -25,7 +25,7 @@ class RunObserver {
   // A program is ready, for the first time or planned anew.
   virtual void made(const Plan& plan, const Making& making) = 0;
   // How the coming run shall be measured, if at all.
-  virtual std::optional<Timing> before_run(const Plan& plan) = 0;
+  virtual std::optional<Measure> before_run(const Plan& plan) = 0;
   // A run was measured, or would have taken place.
   virtual void after_run(const Plan& plan, const RunTimes& times) = 0;
   virtual void ends(const Plan& plan) = 0;

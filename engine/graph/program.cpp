@@ -46,7 +46,7 @@ struct Program::State {
   ProgramMemory memory;
   std::vector<const vk::Pipeline*> pipelines;  // of plan.dispatches
   std::optional<SubmissionTimer> timer;
-  std::map<std::optional<Timing>, Recording> recordings;  // those that were needed
+  std::map<std::optional<Measure>, Recording> recordings;  // those that were needed
   std::array<uint64_t, 2> serials{};
   std::array<std::vector<std::pair<double, double>>, 2> kernel_times;  // by slot
   std::vector<const Array*> values;
@@ -56,13 +56,17 @@ struct Program::State {
 
   ~State();
   void make();
+  // Of every run, unless an observer asks for another.
+  std::optional<Measure> first_measure() const {
+    return plan.options.timestamps ? std::optional(Measure{Timing::isolated}) : std::nullopt;
+  }
   void allocate();
   void place_variables();
   void lay_out();
   void compile();
-  Recording& recording(std::optional<Timing> timing);
+  Recording& recording(const std::optional<Measure>& measure);
   void follow_variables();
-  RunTimes measure(Timing timing, size_t slot, double begin);
+  RunTimes measured_run(const Measure& measure, size_t slot, double begin);
   void wait_for_all() {
     for (uint64_t serial : serials) device->wait(serial);
   }
@@ -163,12 +167,12 @@ void Program::State::compile() {
   timer.emplace(plan);
 }
 
-Recording& Program::State::recording(std::optional<Timing> timing) {
-  const auto found = recordings.find(timing);
+Recording& Program::State::recording(const std::optional<Measure>& measure) {
+  const auto found = recordings.find(measure);
   if (found != recordings.end()) return found->second;
-  Recording made(device, plan, memory, pipelines, submission_cuts(plan, timer->scale()), timing);
+  Recording made(device, plan, memory, pipelines, submission_cuts(plan, timer->scale()), measure);
   counters.recordings += made.command_buffers();
-  return recordings.emplace(timing, std::move(made)).first->second;
+  return recordings.emplace(measure, std::move(made)).first->second;
 }
 
 // Compiles, allocates and records what the plan says, and tells it to who watches.
@@ -188,8 +192,7 @@ void Program::State::make() {
     allocate();
     lay_out();
   });
-  timed(making.record,
-        [&] { recording(plan.options.timestamps ? std::optional(Timing::isolated) : std::nullopt); });
+  timed(making.record, [&] { recording(first_measure()); });
   if (observer) observer->made(plan, making);
 }
 
@@ -297,17 +300,14 @@ uint64_t Program::submit(std::span<const Feed> feeds) {
     observer->after_run(s.plan, {});
     return s.counters.runs;
   }
-  std::optional<Timing> timing;
-  if (s.plan.options.timestamps)
-    timing = Timing::isolated;
-  else if (observer)
-    timing = observer->before_run(s.plan);
+  std::optional<Measure> measure = s.first_measure();
+  if (!measure && observer) measure = observer->before_run(s.plan);
 
   const size_t slot = s.counters.runs % 2;
   counted += thread_ns();
-  if (timing) s.wait_for_all();
+  if (measure) s.wait_for_all();
   s.device->wait(s.serials[slot]);
-  const double begin = timing ? host_ns() : 0;
+  const double begin = measure ? host_ns() : 0;
   if (s.plan.options.guard && s.memory.upload[slot])
     std::memset(s.memory.upload[slot]->mapped(), 0xff, s.memory.upload[slot]->size());  // past the ends, too
   for (size_t i = 0; i < s.values.size(); ++i) {
@@ -316,8 +316,8 @@ uint64_t Program::submit(std::span<const Feed> feeds) {
       std::memcpy(s.memory.upload[slot]->mapped() + s.memory.upload_offsets[i], bytes.data(), bytes.size());
   }
   counted -= thread_ns();
-  if (timing) {
-    RunTimes times = s.measure(*timing, slot, begin);
+  if (measure) {
+    RunTimes times = s.measured_run(*measure, slot, begin);
     s.kernel_times[slot] = times.kernels;
     ++s.counters.runs;
     if (const auto& fetches = s.plan.fetches;
@@ -348,8 +348,8 @@ uint64_t Program::submit(std::span<const Feed> feeds) {
   return s.counters.runs;
 }
 
-RunTimes Program::State::measure(Timing timing, size_t slot, double begin) {
-  Recording& with_times = recording(timing);
+RunTimes Program::State::measured_run(const Measure& measure, size_t slot, double begin) {
+  Recording& with_times = recording(measure);
   const double copied = host_ns();
   serials[slot] = with_times.submit(slot, counters.submissions);
   const double submitted = host_ns();

@@ -24,18 +24,30 @@ const PlannedBuffer* report_of(const Plan& plan) {
 
 Recording::Recording(const std::shared_ptr<vk::Device>& device, const Plan& plan, const ProgramMemory& memory,
                      std::span<const vk::Pipeline* const> pipelines, std::vector<size_t> cuts,
-                     std::optional<Timing> timing)
-    : device_(device), timing_(timing), submit_each_(plan.options.submit_each) {
-  if (timing_ && (device->info().timestamps() || plan.options.timestamps))
-    stamps_ = std::make_unique<vk::Timestamps>(
-        device, kMarks + (times_kernels() ? 2 * static_cast<uint32_t>(plan.dispatches.size()) : 0));
-  host_times_ = timing_ == Timing::isolated && !stamps_;
+                     const std::optional<Measure>& measure)
+    : device_(device),
+      measure_(measure),
+      dispatches_(plan.dispatches.size()),
+      submit_each_(plan.options.submit_each) {
+  const bool isolated = measure_ && measure_->timing == Timing::isolated;
+  if (measure_ && (device->info().timestamps() || plan.options.timestamps)) {
+    uint32_t count = kMarks;
+    for (size_t i = 0; i < dispatches_; ++i) count += stamp_of(i) ? 2 : 0;
+    stamps_ = std::make_unique<vk::Timestamps>(device, count);
+  }
+  host_times_ = isolated && !stamps_;
   if (submit_each_ || host_times_) {
     cuts.clear();
     for (size_t i = 1; i < plan.dispatches.size(); ++i) cuts.push_back(i);
   }
   record_copies(plan, memory);
   record_kernels(plan, memory, pipelines, cuts);
+}
+
+std::optional<uint32_t> Recording::stamp_of(size_t dispatch) const {
+  if (!measure_ || measure_->timing == Timing::ends || dispatch % measure_->parts != measure_->part)
+    return {};
+  return kMarks + 2 * static_cast<uint32_t>(dispatch / measure_->parts);
 }
 
 void Recording::record_copies(const Plan& plan, const ProgramMemory& memory) {
@@ -88,7 +100,7 @@ void Recording::record_kernels(const Plan& plan, const ProgramMemory& memory,
                                const std::vector<size_t>& cuts) {
   main_.emplace_back(device_);
   auto cut = cuts.begin();
-  const bool isolated = timing_ == Timing::isolated;
+  const bool isolated = measure_ && measure_->timing == Timing::isolated;
   for (size_t number = 0; number < plan.dispatches.size(); ++number) {
     const PlannedDispatch& dispatch = plan.dispatches[number];
     // The barriers stay: they order what was submitted before, too, which a new submission alone does not.
@@ -100,13 +112,12 @@ void Recording::record_kernels(const Plan& plan, const ProgramMemory& memory,
     std::vector<vk::Binding> bindings;
     for (const Span& span : dispatch.spans) bindings.push_back(memory.bind(span));
     if (dispatch.barrier_before || isolated) main_.back().barrier();
-    const bool stamped = stamps_ && times_kernels();
-    const uint32_t index = kMarks + 2 * static_cast<uint32_t>(number);
+    const std::optional<uint32_t> stamp = stamps_ ? stamp_of(number) : std::nullopt;
     // Behind a barrier, the end of what was before is when the kernel begins.
-    if (stamped) main_.back().timestamp(*stamps_, index, !isolated);
+    if (stamp) main_.back().timestamp(*stamps_, *stamp, !isolated);
     main_.back().dispatch(*pipelines[number], bindings, dispatch.call.push,
                           {dispatch.groups.x, dispatch.groups.y, dispatch.groups.z});
-    if (stamped) main_.back().timestamp(*stamps_, index + 1);
+    if (stamp) main_.back().timestamp(*stamps_, *stamp + 1);
   }
   main_.back().finish();
 }
@@ -138,7 +149,7 @@ uint64_t Recording::submit(size_t slot, uint64_t& submissions) {
 
 RunTimes Recording::times(uint64_t serial) const {
   device_->wait(serial);
-  RunTimes result{.timing = timing_.value_or(Timing::ends),
+  RunTimes result{.measure = measure_.value_or(Measure{}),
                   .copied_in = kUnknown,
                   .computed = kUnknown,
                   .copied_out = kUnknown,
@@ -152,8 +163,12 @@ RunTimes Recording::times(uint64_t serial) const {
   result.copied_in = since_begin(kCopiedIn);
   result.computed = since_begin(kComputed);
   result.copied_out = since_begin(kCopiedOut);
-  for (size_t i = kMarks; i < raw.size(); i += 2)
-    result.kernels.emplace_back(since_begin(i), since_begin(i + 1));
+  if (result.measure.timing == Timing::ends) return result;
+  for (size_t i = 0; i < dispatches_; ++i) {
+    const std::optional<uint32_t> stamp = stamp_of(i);
+    result.kernels.emplace_back(stamp ? since_begin(*stamp) : kUnknown,
+                                stamp ? since_begin(*stamp + 1) : kUnknown);
+  }
   return result;
 }
 

@@ -40,7 +40,7 @@ class Recording {
   // timestamps, each dispatch is a submission, which the host times.
   Recording(const std::shared_ptr<vk::Device>& device, const Plan& plan, const ProgramMemory& memory,
             std::span<const vk::Pipeline* const> pipelines, std::vector<size_t> cuts,
-            std::optional<Timing> timing = {});
+            const std::optional<Measure>& measure = {});
 
   // Returns the serial of the last submission, and counts all of them.
   uint64_t submit(size_t slot, uint64_t& submissions);
@@ -52,10 +52,12 @@ class Recording {
   void record_copies(const Plan& plan, const ProgramMemory& memory);
   void record_kernels(const Plan& plan, const ProgramMemory& memory,
                       std::span<const vk::Pipeline* const> pipelines, const std::vector<size_t>& cuts);
-  bool times_kernels() const { return timing_ && *timing_ != Timing::ends; }
+  // The first of the two timestamps of a dispatch; none where it is not timed.
+  std::optional<uint32_t> stamp_of(size_t dispatch) const;
 
   std::shared_ptr<vk::Device> device_;
-  std::optional<Timing> timing_;
+  std::optional<Measure> measure_;
+  size_t dispatches_;
   bool submit_each_ = false, host_times_ = false;
   std::unique_ptr<vk::Timestamps> stamps_;               // the four marks of a run, then two a dispatch
   std::vector<vk::Commands> before_, after_;             // by slot: copies in, copies out

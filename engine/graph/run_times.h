@@ -1,6 +1,7 @@
 // How a run of a program is measured, and what was measured.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <optional>
 #include <utility>
@@ -14,9 +15,17 @@ enum class Timing : uint8_t {
   isolated,    // around every kernel, each one alone: it begins when all before it has ended
 };
 
+// What is written down in a run. A timestamp may cost as much as a small kernel: then a run times a part of
+// the kernels, those whose number leaves `part` when divided by `parts`.
+struct Measure {
+  Timing timing = Timing::ends;
+  uint32_t part = 0, parts = 1;
+  auto operator<=>(const Measure&) const = default;
+};
+
 // Times of one run that was waited for, in nanoseconds. A time that the device did not write is NaN.
 struct RunTimes {
-  Timing timing = Timing::ends;
+  Measure measure;
   // By the host's steady clock: when submit() began, had copied the feeds, had submitted everything, and saw
   // the end.
   double host_begin = 0, host_copied = 0, host_submitted = 0, host_end = 0;
@@ -25,6 +34,7 @@ struct RunTimes {
   double copied_in = 0, computed = 0, copied_out = 0;
   // Begin and end of each of Plan::dispatches, since the run began; empty for Timing::ends. On a device
   // without timestamps by the host's clock, with what a submission costs in them, and for isolated only.
+  // NaN for kernels that the run did not time.
   std::vector<std::pair<double, double>> kernels;
   bool by_host = false;               // so are the kernels'
   std::optional<double> first_fetch;  // where that is one f32: the loss of a training step
