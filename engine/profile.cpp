@@ -21,6 +21,7 @@
 #include "engine/graph/observe.h"
 #include "engine/graph/op.h"
 #include "engine/graph/plan.h"
+#include "engine/tune.h"
 #include "engine/vk/device.h"
 
 namespace stithy {
@@ -124,6 +125,7 @@ class Profiler : public RunObserver {
 
   void made(const Plan& plan, const Making& making) override {
     const std::lock_guard lock(mutex_);
+    profile_.allocated_bytes = std::max(profile_.allocated_bytes, default_device()->allocated_bytes());
     ProfiledProgram program;
     program.name = plan.options.name;
     program.trains = std::ranges::any_of(plan.nodes, [](const Node* node) {
@@ -195,7 +197,7 @@ class Profiler : public RunObserver {
   void write() {
     const std::lock_guard lock(mutex_);
     try {
-      profile_.allocated_bytes = options_.only_static ? 0 : default_device()->allocated_bytes();
+      profile_.untuned = untuned_choices();
       write_file_atomically(path_, to_json(profile_));
     } catch (const std::exception& error) {
       std::fprintf(stderr, "%s\n", error.what());

@@ -79,8 +79,9 @@ struct Profile {
   std::string device, driver, driver_info, kind;
   uint32_t subgroup_size = 0, timestamp_bits = 0;
   double timestamp_period_ns = 0;                // 0 where the device writes no timestamps
-  uint64_t heap_bytes = 0, allocated_bytes = 0;  // of the device's memory; held by the process at the end
+  uint64_t heap_bytes = 0, allocated_bytes = 0;  // of the device's memory; at most held by the process
   bool tells_statistics = false;
+  uint64_t untuned = 0;        // choices between candidates of which nothing was measured here
   std::optional<Peaks> peaks;  // measured beside the program
   std::vector<ProfiledKernel> kernels;
   std::vector<ProfiledProgram> programs;

@@ -232,6 +232,7 @@ std::string to_json(const Profile& profile) {
                   {"heap_bytes", profile.heap_bytes},
                   {"allocated_bytes", profile.allocated_bytes},
                   {"tells_statistics", profile.tells_statistics},
+                  {"untuned", profile.untuned},
                   {"peaks", profile.peaks ? Json{{"flops", profile.peaks->flops},
                                                  {"bytes_per_second", profile.peaks->bytes_per_second}}
                                           : Json()},
@@ -260,7 +261,8 @@ Profile parse_profile(const std::string& text, const std::string& where) {
                     .timestamp_period_ns = json.at("timestamp_period_ns"),
                     .heap_bytes = json.at("heap_bytes"),
                     .allocated_bytes = json.at("allocated_bytes"),
-                    .tells_statistics = json.at("tells_statistics")};
+                    .tells_statistics = json.at("tells_statistics"),
+                    .untuned = json.at("untuned")};
     if (const Json& peaks = json.at("peaks"); !peaks.is_null())
       profile.peaks = Peaks{.flops = peaks.at("flops"), .bytes_per_second = peaks.at("bytes_per_second")};
     for (const Json& kernel : json.at("kernels")) profile.kernels.push_back(kernel_of(kernel));

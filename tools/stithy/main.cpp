@@ -21,6 +21,8 @@ constexpr Command kCommands[] = {
     {"kernels", "[--device D]", "list every kernel's registers, spills and memory; fail where one spills",
      stithy::kernels},
     {"ops", "[--markdown]", "list the ops: dtypes, gradient, kernels, tests", stithy::ops},
+    {"profile", "[OPTIONS] -- PROGRAM ...",
+     "tell where the steps of a program spend their time; --help says more", stithy::profile},
     {"tune", "[WORKLOAD ...] [--show]",
      "measure the ways in which ops can run on this device, and keep the fastest", stithy::tune},
 };

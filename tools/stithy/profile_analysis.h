@@ -12,7 +12,7 @@ namespace stithy::profiling {
 
 // Of repeated measurements; nanoseconds. samples 0: there is none, and the others mean nothing.
 struct Quantiles {
-  double p50 = 0, p95 = 0;
+  double p25 = 0, p50 = 0, p75 = 0, p95 = 0;
   size_t samples = 0;
 };
 // Interpolates between samples; those that are NaN do not count.
@@ -46,13 +46,14 @@ enum class View : uint8_t { call, op, layer, kernel };
 
 // Calls put together as a view wants it.
 struct Row {
-  std::string op, phase, layer, kernel, variant, dtype, shapes;  // "" where its calls differ
+  std::string op, phase, layer, kernel, choice, variant, dtype, shapes;  // "" where its calls differ
   std::vector<size_t> calls;
-  double p50 = 0, p95 = 0, isolated = 0;  // nanoseconds of all its calls in a step
-  double share = 0;                       // of the kernels' time
-  double flops = 0, bytes = 0;            // of a step
-  double gflops = 0, gbs = 0;             // over p50
-  std::optional<double> intensity;        // FLOP a byte
+  Quantiles time;                   // of all its calls in a step; of isolated ones where there are no others
+  double isolated = 0;              // median; nanoseconds, as above
+  double share = 0;                 // of the step
+  double flops = 0, bytes = 0;      // of a step
+  double gflops = 0, gbs = 0;       // over the median
+  std::optional<double> intensity;  // FLOP a byte
   // The roof over it (min(peak FLOP/s, intensity * peak bytes/s)) and what it reaches of it.
   std::optional<double> roof_share;
   std::string
@@ -60,7 +61,7 @@ struct Row {
 };
 
 struct Filter {
-  std::string op, layer, kernel, phase;  // patterns with * and ?; empty is all
+  std::string op, layer, kernel, phase;  // patterns in which * stands for any text; empty is all
 };
 
 struct Analysis {
@@ -68,6 +69,9 @@ struct Analysis {
   const ProfiledProgram* program = nullptr;
   StepFigures step;
   std::vector<CallFigures> calls;
+  // By round and call: nanoseconds, concurrent where the device has timestamps. NaN: not measured.
+  std::vector<std::vector<double>> rounds;
+  bool by_host = false;  // for want of timestamps: isolated calls, with what a submission costs in them
 };
 
 // The program whose steps took the most time in all; `name` chooses by "program NAME" or its number from 1.
@@ -75,6 +79,8 @@ struct Analysis {
 Analysis analyse(const Profile& profile, const std::string& name = {});
 // By share, largest first.
 std::vector<Row> rows_of(const Analysis& analysis, View view, const Filter& filter = {});
+// "add+relu": all the ops that a call computes.
+std::string op_of(const ProfiledCall& call);
 // The specialization constants and the candidate taken: "tile 64x64  TILE_M=64 TILE_N=64".
 std::string variant_of(const Profile& profile, const ProfiledCall& call);
 // Bytes that are alive at each call, and the largest of them.
