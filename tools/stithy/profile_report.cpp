@@ -147,22 +147,50 @@ std::string versus(const Change& change) {
   return signed_percent(change.ratio - 1) + (change.slower ? " !" : "");
 }
 
+std::string with_phase(const Row& row) {
+  const std::string op = row.op.empty() ? "(several)" : row.op;
+  return row.phase.empty() ? op : cat(op, " [", row.phase, "]");
+}
+
+// What a row is, in the view's words, and the heads of these columns.
+std::vector<std::string> titles_of(View view) {
+  switch (view) {
+    case View::op: return {"op [phase]", "layer", "kernel / candidate"};
+    case View::layer: return {"layer"};
+    case View::kernel: return {"kernel / constants", "op [phase]", "layer"};
+    case View::call: return {"call: op [phase]", "layer", "kernel / candidate", "shapes"};
+  }
+  return {};
+}
+std::vector<std::string> texts_of(View view, const Row& row) {
+  const std::string layer = row.layer.empty() ? "-" : row.layer;
+  const auto kernel = [&](const std::string& variant) {
+    return row.kernel.empty() ? "(several)" : cat(row.kernel, variant.empty() ? "" : " ", variant);
+  };
+  switch (view) {
+    case View::op: return {with_phase(row), layer, kernel(row.choice)};
+    case View::layer: return {layer};
+    case View::kernel: return {kernel(row.variant), with_phase(row), layer};
+    case View::call:
+      return {cat(row.calls[0] + 1, ": ", with_phase(row)), layer, kernel(row.choice), row.shapes};
+  }
+  return {};
+}
+
 void print_rows(const std::vector<Row>& rows, const std::vector<Change>& changes, const Analysis& a,
                 const ReportOptions& options) {
-  std::vector<std::string> header{"op [phase]", "layer",    "kernel / variant", "calls", "p50 us", "p95 us",
-                                  "%step",      "alone us", "GFLOP/s",          "GB/s",  "FLOP/B", "bound",
-                                  "%roof"};
+  std::vector<std::string> header = titles_of(options.view);
+  const size_t texts = header.size();
+  for (const char* title :
+       {"calls", "p50 us", "p95 us", "%step", "alone us", "GFLOP/s", "GB/s", "FLOP/B", "bound", "%roof"})
+    header.push_back(title);
   if (!changes.empty()) header.push_back("vs base");
-  Table table(std::move(header), 3);
+  Table table(std::move(header), texts);
   const size_t shown = options.top ? std::min(options.top, rows.size()) : rows.size();
   for (size_t i = 0; i < shown; ++i) {
     const Row& row = rows[i];
-    const std::string& variant = options.view == View::kernel ? row.variant : row.choice;
-    const std::string op = row.op.empty() ? "(several)" : row.op;
-    std::vector<std::string> line{
-        row.phase.empty() ? op : cat(op, " [", row.phase, "]"), row.layer.empty() ? "-" : row.layer,
-        row.kernel.empty() ? "(several)" : cat(row.kernel, variant.empty() ? "" : " ", variant),
-        cat(row.calls.size())};
+    std::vector<std::string> line = texts_of(options.view, row);
+    line.push_back(cat(row.calls.size()));
     const bool timed = row.time.samples > 0;
     line.push_back(timed ? significant(row.time.p50 * 1e-3) : "-");
     line.push_back(timed ? significant(row.time.p95 * 1e-3) : "-");
