@@ -26,7 +26,7 @@ output=$("$stithy" profile --rounds 4 --save "$scratch/one.profile" --jsonl "$sc
   fail "profile: exit code $?: $(cat "$scratch/log")"
 has table "$output" "device   " "peaks    fp32 " "(trains), " " 4 rounds of measuring" "step     p50 " "barriers (" " 0 needless)" \
   "memory   planned " "[backward]" "adam_update" "%roof" "coverage kernels " "profiling cost "
-grep -q "epoch 1" "$scratch/log" || fail "the program's own output is missing"
+grep -q "digits_mlp" "$scratch/log" || fail "the program's own output is missing"
 calls=$(sed -nE 's/.*, ([0-9]+) kernel calls,.*/\1/p' <<<"$output")
 [[ $(wc -l <"$scratch/one.jsonl") == $((calls + 1)) ]] || fail "$(wc -l <"$scratch/one.jsonl") lines of JSON for $calls calls"
 python3 - "$scratch/one.jsonl" <<'PY' || fail "the lines of JSON"
