@@ -174,6 +174,8 @@ Chart metrics_chart(const std::vector<MetricsRow>& rows, const std::string& titl
   return chart;
 }
 
+std::string_view report_style() { return kStyle; }
+
 std::string render_report(const Report& report) {
   if (report.confusion && !report.class_names.empty() &&
       report.class_names.size() != static_cast<size_t>(report.confusion->classes()))

@@ -11,6 +11,8 @@
 
 #include "engine/core/error.h"
 #include "engine/core/file.h"
+#include "tools/stithy/perfetto.h"
+#include "tools/stithy/profile_html.h"
 
 namespace stithy::profiling {
 namespace {
@@ -355,6 +357,8 @@ int report(const Profile& profile, const Profile* baseline, const ReportOptions&
                    options.baseline->c_str(), baseline->device.c_str(), baseline->driver_info.c_str());
   }
   if (options.jsonl) write_file_atomically(*options.jsonl, to_jsonl(analysis));
+  if (options.perfetto) write_file_atomically(*options.perfetto, to_perfetto(analysis));
+  if (options.html) write_file_atomically(*options.html, to_html(analysis));
 
   const std::vector<Row> rows = rows_of(analysis, options.view, options.filter);
   if (rows.empty())
