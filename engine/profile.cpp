@@ -68,15 +68,19 @@ constexpr uint64_t kLeastRounds = 3;
 constexpr double kCost = 0.015;
 constexpr uint32_t kMostParts = 64;
 
-// What lies between the kernels of a run whose kernels were all timed: other than in an ordinary run,
-// timestamps are a part of it.
-double between_kernels(const RunTimes& times) {
-  double sum = 0, reached = times.copied_in;
-  for (const auto& [begin, end] : times.kernels) {
-    if (begin > reached) sum += begin - reached;
+// What the timestamps of a run whose kernels were all timed cost, in nanoseconds: what lies between kernels
+// that no barrier parts, for all of them.
+double timestamps_cost(const std::vector<ProfiledCall>& calls, const RunTimes& times) {
+  std::vector<double> between;
+  double reached = times.copied_in;
+  for (size_t i = 0; i < times.kernels.size(); ++i) {
+    const auto& [begin, end] = times.kernels[i];
+    if (i > 0 && calls[i].barrier == BarrierReason::none) between.push_back(std::max(0.0, begin - reached));
     reached = std::max(reached, end);
   }
-  return sum;
+  if (between.empty()) return 0;
+  std::ranges::sort(between);
+  return between[between.size() / 2] * static_cast<double>(times.kernels.size());
 }
 
 double now_ns() {
@@ -235,7 +239,7 @@ class Profiler : public RunObserver {
     if (program.measured.size() == kTrials) {
       std::vector<double> costs;
       for (const ProfiledRun& run : program.measured)
-        costs.push_back(between_kernels(run.times) / (kCost * (run.times.computed - run.times.copied_in)));
+        costs.push_back(timestamps_cost(program.calls, run.times) / (kCost * run.times.copied_out));
       std::ranges::sort(costs);
       const double cost = costs[costs.size() / 2];  // not a number without timestamps
       if (cost > 1) watched.parts = static_cast<uint32_t>(std::min(std::ceil(cost), double{kMostParts}));

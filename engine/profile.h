@@ -26,7 +26,6 @@ struct ProfiledKernel {
   std::string hash;                                         // of the SPIR-V, hexadecimal
   std::string fused_text;  // GLSL before the shader's, of a kernel made while the program was planned
   std::optional<vk::KernelStatistics> statistics;  // none where the driver tells nothing
-  bool operator==(const ProfiledKernel&) const = default;
 };
 
 struct ProfiledCall {

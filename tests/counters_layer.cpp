@@ -105,15 +105,16 @@ std::set<Pool*> pools;
 // The layer or driver below. Tests use one instance and one device.
 PFN_vkGetInstanceProcAddr next_instance_function;
 PFN_vkGetDeviceProcAddr next_device_function;
-VkInstance instance_in_use;
 VkDevice device_in_use;
+// Asked for while the instance is made: later the loader's answers begin at the uppermost layer.
+PFN_vkCreateDevice next_create_device;
+PFN_vkEnumerateDeviceExtensionProperties next_extensions;
+PFN_vkGetPhysicalDeviceFeatures2 next_features;
 bool counts = false;  // the device was made with the extension
 
 template <class Function>
 Function below(const char* name) {
-  PFN_vkVoidFunction found = device_in_use ? next_device_function(device_in_use, name) : nullptr;
-  if (!found) found = next_instance_function(instance_in_use, name);
-  return reinterpret_cast<Function>(found);
+  return reinterpret_cast<Function>(next_device_function(device_in_use, name));
 }
 #define BELOW(function) below<PFN_##function>(#function)
 
@@ -147,7 +148,12 @@ VkResult CreateInstance(const VkInstanceCreateInfo* create, const VkAllocationCa
   const auto next =
       reinterpret_cast<PFN_vkCreateInstance>(next_instance_function(nullptr, "vkCreateInstance"));
   const VkResult result = next(create, allocator, instance);
-  instance_in_use = *instance;
+  const auto load = [&](auto& function, const char* name) {
+    function = reinterpret_cast<std::decay_t<decltype(function)>>(next_instance_function(*instance, name));
+  };
+  load(next_create_device, "vkCreateDevice");
+  load(next_extensions, "vkEnumerateDeviceExtensionProperties");
+  load(next_features, "vkGetPhysicalDeviceFeatures2");
   return result;
 }
 
@@ -171,7 +177,7 @@ VkResult CreateDevice(VkPhysicalDevice physical, const VkDeviceCreateInfo* creat
     before = before->pNext;
   VkBaseOutStructure* features = before->pNext;
   if (features) before->pNext = features->pNext;
-  const VkResult result = BELOW(vkCreateDevice)(physical, &without, allocator, device);
+  const VkResult result = next_create_device(physical, &without, allocator, device);
   if (features) before->pNext = features;
   device_in_use = *device;
   counts =
@@ -184,11 +190,10 @@ VkResult EnumerateDeviceExtensionProperties(VkPhysicalDevice physical, const cha
                                             VkExtensionProperties* properties) {
   std::vector<VkExtensionProperties> all;
   if (!layer) {
-    const auto next = BELOW(vkEnumerateDeviceExtensionProperties);
     uint32_t others = 0;
-    next(physical, nullptr, &others, nullptr);
+    next_extensions(physical, nullptr, &others, nullptr);
     all.resize(others);
-    next(physical, nullptr, &others, all.data());
+    next_extensions(physical, nullptr, &others, all.data());
   }
   VkExtensionProperties mine{VK_KHR_PERFORMANCE_QUERY_EXTENSION_NAME, 1};
   all.push_back(mine);
@@ -200,7 +205,7 @@ VkResult EnumerateDeviceExtensionProperties(VkPhysicalDevice physical, const cha
 }
 
 void GetPhysicalDeviceFeatures2(VkPhysicalDevice physical, VkPhysicalDeviceFeatures2* features) {
-  BELOW(vkGetPhysicalDeviceFeatures2)(physical, features);
+  next_features(physical, features);
   if (auto* mine = find<VkPhysicalDevicePerformanceQueryFeaturesKHR>(
           features->pNext, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PERFORMANCE_QUERY_FEATURES_KHR))
     mine->performanceCounterQueryPools = VK_TRUE;

@@ -128,12 +128,13 @@ void Recording::record_kernels(const Plan& plan, const ProgramMemory& memory,
     if ((dispatch.barrier_before || isolated) && !counters_) main_.back().barrier();
     const std::optional<uint32_t> stamp = stamps_ ? stamp_of(number) : std::nullopt;
     // Behind a barrier, the end of what was before is when the kernel begins.
-    if (stamp) main_.back().timestamp(*stamps_, *stamp, !isolated);
+    const bool in_order = device_->info().runs_in_order;
+    if (stamp) main_.back().timestamp(*stamps_, *stamp, !isolated || in_order);
     if (counters_) main_.back().begin(*counters_, static_cast<uint32_t>(number));
     main_.back().dispatch(*pipelines[number], bindings, dispatch.call.push,
                           {dispatch.groups.x, dispatch.groups.y, dispatch.groups.z});
     if (counters_) main_.back().end(*counters_, static_cast<uint32_t>(number));
-    if (stamp) main_.back().timestamp(*stamps_, *stamp + 1);
+    if (stamp) main_.back().timestamp(*stamps_, *stamp + 1, in_order);
   }
   main_.back().finish();
 }

@@ -172,6 +172,7 @@ DeviceInfo describe(VkPhysicalDevice device) {
   info.performance_query = has_queries && queries.performanceCounterQueryPools;
   const uint32_t lavapipe = v12.driverID == VK_DRIVER_ID_MESA_LLVMPIPE ? mesa_release(info.driver_info) : 0;
   info.fast_texels = lavapipe && lavapipe < kLavapipeFastStorageLoads;
+  info.runs_in_order = runs_in_order(v12.driverID);
   info.slow_broadcast = lavapipe && lavapipe < kLavapipeFastBroadcast;
   if (lavapipe && lavapipe < kLavapipeEndlessLoops) info.most_turns = kLavapipeTurns;
   info.unusable = why_unusable(info);

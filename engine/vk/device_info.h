@@ -47,6 +47,8 @@ struct DeviceInfo {
   // What quirks.h knows of the driver's speed: vec4 loads from uniform texel buffers beat those from storage
   // buffers; subgroupBroadcast is slower than a load; a kernel with 64 sums an invocation spills.
   bool fast_texels = false, slow_broadcast = false, few_registers = false;
+  // A command has ended when the next one begins.
+  bool runs_in_order = false;
   // How often the loops of an invocation may turn, all of them together.
   uint32_t most_turns = UINT32_MAX;
 

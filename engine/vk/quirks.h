@@ -36,9 +36,17 @@ inline uint32_t mesa_release(std::string_view driver_info) {
 // storage and broadcast; 26.1: 29 storage and broadcast, 11 texels. Releases between were not measured.
 inline constexpr uint32_t kLavapipeFastStorageLoads = 2600, kLavapipeFastBroadcast = 2500;
 
-// The loops of an invocation turn at most this often, all of them together, in lavapipe before these releases:
-// then they are left without a word, and the results are wrong (LP_MAX_TGSI_LOOP_ITERATIONS in gallivm's
-// lp_bld_limits.h; seen with 22.3.6, not with 25.0.7).
+// These CPU drivers carry out one command after the other, and a dispatch returns when its last workgroup has
+// ended (lavapipe: llvmpipe_launch_grid waits for its tasks; SwiftShader: ComputeProgram::run likewise). A
+// timestamp that waits for earlier commands, which have ended anyway, costs lavapipe an empty frame, handed
+// to its threads and back: as much as a small kernel.
+inline bool runs_in_order(VkDriverId driver) {
+  return driver == VK_DRIVER_ID_MESA_LLVMPIPE || driver == VK_DRIVER_ID_GOOGLE_SWIFTSHADER;
+}
+
+// The loops of an invocation turn at most this often, all of them together, in lavapipe before these
+// releases: then they are left without a word, and the results are wrong (LP_MAX_TGSI_LOOP_ITERATIONS in
+// gallivm's lp_bld_limits.h; seen with 22.3.6, not with 25.0.7).
 inline constexpr uint32_t kLavapipeEndlessLoops = 2500, kLavapipeTurns = 65535;
 
 }  // namespace stithy::vk

@@ -76,11 +76,24 @@ Quantiles over(const Runs& runs, double (*figure)(const RunTimes&)) {
 double whole(const RunTimes& t) { return t.copied_out; }
 double copies_of(const RunTimes& t) { return t.copied_in + t.copied_out - t.computed; }
 
+// What passes before kernels behind a barrier, while no other runs.
+double waits_of(const ProfiledProgram& program, const RunTimes& times) {
+  double sum = 0, reached = times.copied_in;
+  for (size_t i = 0; i < times.kernels.size(); ++i) {
+    const auto& [begin, end] = times.kernels[i];
+    if (program.calls[i].barrier != BarrierReason::none && begin > reached) sum += begin - reached;
+    if (end > reached) reached = end;
+  }
+  return sum;
+}
+
 void add_shares(const ProfiledProgram& program, StepFigures& step) {
-  std::vector<double> overlaps;
+  std::vector<double> overlaps, waits;
   for (const ProfiledRun* run : runs_of(program, Timing::concurrent))
-    if (run->times.measure.parts == 1 && !run->times.kernels.empty())
+    if (run->times.measure.parts == 1 && !run->times.kernels.empty()) {
       overlaps.push_back(sum_of(run->times.kernels) / union_of(run->times.kernels));
+      waits.push_back(waits_of(program, run->times) / whole(run->times));
+    }
   if (const Quantiles overlap = quantiles_of(overlaps); overlap.samples)
     step.overlap = std::max(1.0, overlap.p50);
 
@@ -103,6 +116,7 @@ void add_shares(const ProfiledProgram& program, StepFigures& step) {
   }
   step.kernels = median(kernels), step.copies = median(copies);
   step.gaps = std::max(0.0, 1 - step.kernels - step.copies);
+  step.waits = std::min(step.gaps, median(waits));
   const Quantiles cost = quantiles_of(costs);
   step.cost = cost.samples ? cost.p50 : kUnknown;
   step.cost_spread = cost.samples ? cost.p75 - cost.p25 : kUnknown;

@@ -29,7 +29,8 @@ struct StepFigures {
   Quantiles copied_in, copied_out, host_copy, submit;
   // Shares of the step, as medians over rounds, each round by itself: of the kernels together, of the copies,
   // and of the time in which nothing of the two ran; on devices that overlap kernels, their union.
-  double kernels = 0, copies = 0, gaps = 0;
+  // Of the gaps, `waits` are those before calls with a barrier.
+  double kernels = 0, copies = 0, gaps = 0, waits = 0;
   // What timing the kernels added to the step, and how far apart the quartiles of that are; both as shares.
   double cost = 0, cost_spread = 0;
   double overlap = 1;  // sum of the kernels' times over their union

@@ -104,11 +104,12 @@ void print_step(const Analysis& a) {
               times(program.calls.size(), "kernel call").c_str(),
               static_cast<unsigned long long>(program.runs), static_cast<unsigned long long>(program.rounds));
   if (step.timed()) {
-    std::printf("step     p50 %s  p95 %s | kernels %s  copies %s  gaps %s | in %s  out %s\n",
-                time_text(step.device.p50).c_str(), time_text(step.device.p95).c_str(),
-                percent(step.kernels).c_str(), percent(step.copies).c_str(),
-                time_text(step.gaps * step.device.p50).c_str(), time_text(step.copied_in.p50).c_str(),
-                time_text(step.copied_out.p50).c_str());
+    std::printf(
+        "step     p50 %s  p95 %s | kernels %s  copies %s  gaps %s, %s of them at barriers | in %s  out %s\n",
+        time_text(step.device.p50).c_str(), time_text(step.device.p95).c_str(), percent(step.kernels).c_str(),
+        percent(step.copies).c_str(), time_text(step.gaps * step.device.p50).c_str(),
+        time_text(step.waits * step.device.p50).c_str(), time_text(step.copied_in.p50).c_str(),
+        time_text(step.copied_out.p50).c_str());
   } else {
     std::printf("step     p50 %s  p95 %s, by the host's clock from submission to end\n",
                 time_text(step.host.p50).c_str(), time_text(step.host.p95).c_str());
@@ -226,9 +227,10 @@ void print_end(const Analysis& a) {
   std::printf("\n");
   if (step.timed() && a.program->rounds > 0) {
     std::printf(
-        "coverage kernels %s and copies %s are %s of the step; profiling cost %s (quartiles %s apart)\n",
-        percent(step.kernels).c_str(), percent(step.copies).c_str(),
-        percent(step.kernels + step.copies).c_str(), percent(step.cost).c_str(),
+        "coverage kernels %s, copies %s and waits at barriers %s are %s of the step; profiling cost %s\n"
+        "         (quartiles %s apart)\n",
+        percent(step.kernels).c_str(), percent(step.copies).c_str(), percent(step.waits).c_str(),
+        percent(step.kernels + step.copies + step.waits).c_str(), percent(step.cost).c_str(),
         percent(step.cost_spread).c_str());
   } else if (step.timed()) {
     std::printf(
