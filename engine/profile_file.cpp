@@ -30,7 +30,7 @@ std::optional<T> optional_of(const Json& json) {
 }
 
 constexpr std::string_view kPhases[] = {"forward", "backward", "optimizer"};
-constexpr std::string_view kTimings[] = {"ends", "concurrent", "isolated"};
+constexpr std::string_view kTimings[] = {"ends", "concurrent", "isolated", "counters"};
 constexpr std::string_view kReasons[] = {"none", "data", "reuse", "needless"};
 
 // Enumerations as words of a list, by their place.
@@ -63,6 +63,33 @@ vk::KernelStatistics statistics_of(const Json& json) {
   for (const Json& one : json.at("own"))
     s.own.emplace_back(one.at(0).get<std::string>(), one.at(1).get<double>());
   return s;
+}
+
+Json json_of(const vk::CounterList& list) {
+  Json counters = Json::array();
+  for (const vk::Counter& c : list.counters)
+    counters.push_back({{"name", c.name},
+                        {"category", c.category},
+                        {"description", c.description},
+                        {"unit", c.unit},
+                        {"adds", c.adds}});
+  return {{"counters", counters},          {"passes", list.passes},       {"offered", list.offered},
+          {"disturbing", list.disturbing}, {"rendering", list.rendering}, {"too_many", list.too_many}};
+}
+
+vk::CounterList counters_of(const Json& json) {
+  vk::CounterList list{.passes = json.at("passes"),
+                       .offered = json.at("offered"),
+                       .disturbing = json.at("disturbing"),
+                       .rendering = json.at("rendering"),
+                       .too_many = json.at("too_many")};
+  for (const Json& one : json.at("counters"))
+    list.counters.push_back({.name = one.at("name"),
+                             .category = one.at("category"),
+                             .description = one.at("description"),
+                             .unit = one.at("unit"),
+                             .adds = one.at("adds")});
+  return list;
 }
 
 Json json_of(const ProfiledKernel& kernel) {
@@ -164,6 +191,11 @@ Json json_of(const ProfiledProgram& program) {
                       {"first", value.first},
                       {"last", value.last}});
   for (const ProfiledRun& run : program.measured) measured.push_back(json_of(run));
+  Json counters = Json::array();
+  for (const std::vector<double>& of_call : program.counters) {
+    Json& values_of_call = counters.emplace_back(Json::array());
+    for (double value : of_call) values_of_call.push_back(std::isfinite(value) ? Json(value) : Json());
+  }
   return {{"name", program.name},
           {"trains", program.trains},
           {"runs", program.runs},
@@ -179,10 +211,11 @@ Json json_of(const ProfiledProgram& program) {
           {"calls", calls},
           {"values", values},
           {"rounds", program.rounds},
-          {"measured", measured}};
+          {"measured", measured},
+          {"counters", counters}};
 }
 
-ProfiledProgram program_of(const Json& json, size_t kernels) {
+ProfiledProgram program_of(const Json& json, size_t kernels, size_t counters) {
   ProfiledProgram program{.name = json.at("name"),
                           .trains = json.at("trains"),
                           .runs = json.at("runs"),
@@ -210,6 +243,14 @@ ProfiledProgram program_of(const Json& json, size_t kernels) {
     program.values.push_back(std::move(value));
   }
   for (const Json& run : json.at("measured")) program.measured.push_back(run_of(run, program.calls.size()));
+  for (const Json& of_call : json.at("counters")) {
+    std::vector<double>& values = program.counters.emplace_back();
+    for (const Json& value : of_call) values.push_back(value.is_null() ? kUnknown : value.get<double>());
+    if (values.size() != counters)
+      throw Error("profile", cat(values.size(), " values of ", counters, " counters"));
+  }
+  if (!program.counters.empty() && program.counters.size() != program.calls.size())
+    throw Error("profile", cat("counters of ", program.counters.size(), " calls, there are ", calls));
   return program;
 }
 
@@ -232,6 +273,8 @@ std::string to_json(const Profile& profile) {
                   {"heap_bytes", profile.heap_bytes},
                   {"allocated_bytes", profile.allocated_bytes},
                   {"tells_statistics", profile.tells_statistics},
+                  {"counters", profile.counters ? json_of(*profile.counters) : Json()},
+                  {"counters_refused", profile.counters_refused},
                   {"untuned", profile.untuned},
                   {"peaks", profile.peaks ? Json{{"flops", profile.peaks->flops},
                                                  {"bytes_per_second", profile.peaks->bytes_per_second}}
@@ -262,12 +305,16 @@ Profile parse_profile(const std::string& text, const std::string& where) {
                     .heap_bytes = json.at("heap_bytes"),
                     .allocated_bytes = json.at("allocated_bytes"),
                     .tells_statistics = json.at("tells_statistics"),
+                    .counters_refused = json.at("counters_refused"),
                     .untuned = json.at("untuned")};
+    if (const Json& counters = json.at("counters"); !counters.is_null())
+      profile.counters = counters_of(counters);
     if (const Json& peaks = json.at("peaks"); !peaks.is_null())
       profile.peaks = Peaks{.flops = peaks.at("flops"), .bytes_per_second = peaks.at("bytes_per_second")};
     for (const Json& kernel : json.at("kernels")) profile.kernels.push_back(kernel_of(kernel));
     for (const Json& program : json.at("programs"))
-      profile.programs.push_back(program_of(program, profile.kernels.size()));
+      profile.programs.push_back(program_of(program, profile.kernels.size(),
+                                            profile.counters ? profile.counters->counters.size() : 0));
     return profile;
   } catch (const nlohmann::json::exception& error) {
     throw Error(where, cat("is no profile: ", error.what()), "stithy profile --save FILE writes one");

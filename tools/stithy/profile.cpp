@@ -41,6 +41,7 @@ constexpr const char* kUsage =
     "  --program NAME     of the programs that it makes, the one called so, or its number (the longest)\n"
     "  --by op|layer|kernel|call   what a line of the table is (op)\n"
     "  --op, --layer, --kernel, --phase PATTERN   only these; * stands for any text\n"
+    "  --counters PATTERN hardware counters in the table (the driver's first three), where it has any\n"
     "  --top N            lines (20; 0: all)\n"
     "  --baseline FILE    compare with a profile; exit code 3 where something is slower by more than\n"
     "  --threshold P      percent (5), beyond what the runs differ by among themselves\n"
@@ -111,6 +112,8 @@ Options parse(std::span<const std::string> arguments) {
       report.filter.kernel = value();
     else if (a == "--phase")
       report.filter.phase = value();
+    else if (a == "--counters")
+      report.counters = value();
     else if (a == "--top")
       report.top = static_cast<size_t>(number_of(a, value(), 0));
     else if (a == "--baseline")
