@@ -276,7 +276,7 @@ class Results {
 
 // "llvmpipe (LLVM 15.0.6)" -> "conformance-llvmpipe-llvm-15-0-6".
 std::string folder_for(const std::string& device) {
-  std::string name = "conformance";
+  std::string name = "conformance-";
   for (const char c : device.substr(0, 80)) {
     const auto byte = static_cast<unsigned char>(c);
     if (byte < 128 && std::isalnum(byte))
@@ -305,7 +305,7 @@ class Folder {
     std::error_code error;
     made_ = fs::create_directories(path, error);
     if (error || !fs::is_directory(path))
-      throw Error(path, cat("cannot be made: ", error ? error.message() : "it is no folder"),
+      throw Error(path, cat("cannot be made: ", error ? error.message() : "something else has this name"),
                   "choose another folder with --out");
     try {
       write_file_atomically(path + "/conformance.try", "");
