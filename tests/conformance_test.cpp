@@ -145,16 +145,19 @@ TEST_CASE("work goes on after a throw, an end, a signal and a hang") {
   CHECK(seen.lines[6] == "6 good");
 }
 
-TEST_CASE("one process does all, until it is spent") {
-  const Seen seen = watch(5, 10, [](size_t item) -> Reply { return {cat(getpid()), item == 2}; });
+TEST_CASE("one process does all, until it is spent or something is thrown") {
+  const Seen seen = watch(6, 10, [](size_t item) -> Reply {
+    if (item == 4) throw Error("softmax", "on purpose");
+    return {cat(getpid()), item == 2};
+  });
   CHECK(seen.ended);
-  REQUIRE(seen.lines.size() == 5);
+  REQUIRE(seen.lines.size() == 6);
   const auto process = [&](size_t item) { return seen.lines[item].substr(2); };
   CHECK(process(0) != cat(getpid()));
   CHECK(process(1) == process(0));
   CHECK(process(2) == process(0));
   CHECK(process(3) != process(0));
-  CHECK(process(4) == process(3));
+  CHECK(process(5) != process(3));
 }
 
 TEST_CASE("texts of any size and content arrive whole") {

@@ -88,7 +88,6 @@ Json to_json(const TrainingResult& run) {
           {"deviation", number(run.deviation)},
           {"tolerance", number(run.tolerance)},
           {"failure", run.failure},
-          {"seconds", number(run.seconds)},
           {"losses", curve(run.losses)},
           {"reference", curve(run.reference)}};
 }

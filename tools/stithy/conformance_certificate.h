@@ -33,7 +33,6 @@ struct TrainingResult {
   std::vector<double> losses, reference;
   double deviation = 0, tolerance = 0;
   std::string failure;  // empty: passed
-  double seconds = 0;
 };
 
 struct KernelResult {
