@@ -528,6 +528,7 @@ struct Checker {
           expected_gradients.push_back(numeric_gradient(xs, which, positions.back(), weights));
         }
       }
+      verdict.gradient_checks = static_cast<int>(graph.dxs.size());
       for (size_t i = 0; i < graph.dxs.size(); ++i)
         verdict.gradient_error = std::max(
             verdict.gradient_error, compare(cat("gradient, ", name, ", argument ", graph.differentiated[i]),

@@ -7,6 +7,7 @@
 namespace stithy {
 
 int bench(std::span<const std::string> arguments);
+int conformance(std::span<const std::string> arguments);
 int doctor(std::span<const std::string> arguments);
 int kernels(std::span<const std::string> arguments);
 int profile(std::span<const std::string> arguments);

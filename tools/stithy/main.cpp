@@ -18,6 +18,9 @@ constexpr Command kCommands[] = {
      stithy::doctor},
     {"bench", "[NAME ...] [--help] ...", "time ops and training steps, beside the device's peaks and a BLAS",
      stithy::bench},
+    {"conformance", "[--device D] [--out DIR] ...",
+     "check every op, gradient and kernel and short training runs on a device, and write a certificate",
+     stithy::conformance},
     {"kernels", "[--device D]", "list every kernel's registers, spills and memory; fail where one spills",
      stithy::kernels},
     {"ops", "[--markdown]", "list the ops: dtypes, gradient, kernels, tests", stithy::ops},
@@ -30,7 +33,7 @@ constexpr Command kCommands[] = {
 void print_usage(std::FILE* out) {
   std::fprintf(out, "usage: stithy COMMAND [OPTIONS]\n\n");
   for (const Command& command : kCommands)
-    std::fprintf(out, "  %-7s %-24s %s\n", command.name, command.arguments, command.doc);
+    std::fprintf(out, "  %-11s %-28s %s\n", command.name, command.arguments, command.doc);
 }
 
 }  // namespace

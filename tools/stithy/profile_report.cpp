@@ -12,8 +12,8 @@
 #include "engine/core/error.h"
 #include "engine/core/file.h"
 #include "tools/stithy/perfetto.h"
-#include "tools/stithy/profile_html.h"
 #include "tools/stithy/profile_counters.h"
+#include "tools/stithy/profile_html.h"
 
 namespace stithy::profiling {
 namespace {
