@@ -30,7 +30,6 @@ std::optional<T> optional_of(const Json& json) {
 }
 
 constexpr std::string_view kPhases[] = {"forward", "backward", "optimizer"};
-constexpr std::string_view kTimings[] = {"ends", "concurrent", "isolated", "counters"};
 constexpr std::string_view kReasons[] = {"none", "data", "reuse", "needless"};
 
 // Enumerations as words of a list, by their place.
@@ -147,7 +146,7 @@ Json json_of(const ProfiledRun& run) {
   for (const auto& [first, last] : t.kernels)
     begin.push_back(time_json(first)), end.push_back(time_json(last));
   return {{"number", run.number},
-          {"timing", word(t.measure.timing, kTimings)},
+          {"timing", word(t.measure.timing, kTimingNames)},
           {"part", t.measure.part},
           {"parts", t.measure.parts},
           {"host",
@@ -163,7 +162,7 @@ Json json_of(const ProfiledRun& run) {
 ProfiledRun run_of(const Json& json, size_t calls) {
   ProfiledRun run{.number = json.at("number")};
   RunTimes& t = run.times;
-  t.measure = {word_of<Timing>(json.at("timing"), kTimings, "timing"), json.at("part"), json.at("parts")};
+  t.measure = {word_of<Timing>(json.at("timing"), kTimingNames, "timing"), json.at("part"), json.at("parts")};
   if (t.measure.part >= t.measure.parts)
     throw Error("profile", cat("part ", t.measure.part, " of ", t.measure.parts));
   const Json &host = json.at("host"), &device = json.at("device");
