@@ -35,7 +35,7 @@ struct Device::State {
   uint32_t queue_family = 0;
   VkSemaphore timeline = VK_NULL_HANDLE;
   VkPipelineCache cache = VK_NULL_HANDLE;
-  bool keeps_statistics = false;
+  bool keeps_statistics = false, keeps_texts = false;
   size_t cached_bytes = 0;  // of its data when it was read or saved last
   VkPhysicalDeviceMemoryProperties memory{};
   std::map<std::array<uint32_t, 3>, Layout> layouts;  // by bindings, texel bindings and push-constant bytes

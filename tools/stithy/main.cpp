@@ -18,9 +18,9 @@ constexpr Command kCommands[] = {
      stithy::doctor},
     {"bench", "[NAME ...] [--help] ...", "time ops and training steps, beside the device's peaks and a BLAS",
      stithy::bench},
-    {"kernels", "[--device D]", "list every kernel's registers, spills and memory; fail where one spills",
-     stithy::kernels},
     {"ops", "[--markdown]", "list the ops: dtypes, gradient, kernels, tests", stithy::ops},
+    {"profile", "--static [--target T,...] ...",
+     "what compilers make of the kernels, also those of other GPUs", stithy::profile},
     {"tune", "[WORKLOAD ...] [--show]",
      "measure the ways in which ops can run on this device, and keep the fastest", stithy::tune},
 };
