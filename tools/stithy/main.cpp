@@ -21,11 +21,10 @@ constexpr Command kCommands[] = {
     {"conformance", "[--device D] [--out DIR] ...",
      "check every op, gradient and kernel and short training runs on a device, and write a certificate",
      stithy::conformance},
-    {"kernels", "[--device D]", "list every kernel's registers, spills and memory; fail where one spills",
-     stithy::kernels},
     {"ops", "[--markdown]", "list the ops: dtypes, gradient, kernels, tests", stithy::ops},
     {"profile", "[OPTIONS] -- PROGRAM ...",
-     "tell where the steps of a program spend their time; --help says more", stithy::profile},
+     "tell where the steps of a program spend their time, or with --static what compilers make of kernels",
+     stithy::profile},
     {"tune", "[WORKLOAD ...] [--show]",
      "measure the ways in which ops can run on this device, and keep the fastest", stithy::tune},
 };

@@ -14,6 +14,7 @@
 #include "tools/stithy/perfetto.h"
 #include "tools/stithy/profile_counters.h"
 #include "tools/stithy/profile_html.h"
+#include "tools/stithy/profile_targets.h"
 
 namespace stithy::profiling {
 namespace {
@@ -399,6 +400,7 @@ int report(const Profile& profile, const Profile* baseline, const ReportOptions&
   }
   print_step(analysis);
   print_rows(rows, changes, analysis, options);
+  print_targets(profile.targets, options.top);
   print_end(analysis);
   if (!before) return 0;
   for (const std::string& line : slower) std::printf("slower   %s\n", line.c_str());
