@@ -236,8 +236,7 @@ int profile(std::span<const std::string> arguments) {
   std::optional<Profile> baseline;
   if (options.report.baseline)
     baseline = parse_profile(read_file(*options.report.baseline), *options.report.baseline);
-  const Profile profile =
-      options.show ? parse_profile(read_file(*options.show), *options.show) : measure(options);
+  Profile profile = options.show ? parse_profile(read_file(*options.show), *options.show) : measure(options);
   bool silent = false;  // a target
   for (const std::string& target : options.targets) try {
       profile.targets.push_back(ask_target(target, options.runner, options.command));

@@ -210,7 +210,7 @@ std::string kept_table(const std::string& architecture, const std::vector<Kernel
     (put_column(columns), ...);
     lines << text << "\n";
   };
-  const auto text = [](const Figure& figure, const KernelStatistics& s) {
+  const auto text = [](std::optional<uint64_t> KernelStatistics::*figure, const KernelStatistics& s) {
     return s.*figure ? cat(*(s.*figure)) : std::string("-");
   };
   line("kernel", "pipelines", "regs", "sregs", "spills", "shared", "scratch", "code", "instr", "occupancy",
