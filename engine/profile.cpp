@@ -323,6 +323,8 @@ class Profiler : public RunObserver {
     for (const PlannedValue& value : plan.values) {
       ProfiledValue one{.label = cat(value.scratch ? "scratch of " : "", value.node->label()),
                         .layer = value.node->scope,
+                        .buffer = value.span.buffer,
+                        .offset = value.span.offset,
                         .bytes = value.span.bytes,
                         .first = end,
                         .last = -1};

@@ -48,7 +48,9 @@ struct ProfiledCall {
 struct ProfiledValue {
   std::string label;  // "conv 0", "scratch of matmul"
   std::string layer;
-  uint64_t bytes = 0;
+  // Where it lies: a value may be a part of another, as a gradient is in the pack of all.
+  int buffer = 0;
+  uint64_t offset = 0, bytes = 0;
   int first = 0, last = 0;
   bool operator==(const ProfiledValue&) const = default;
 };

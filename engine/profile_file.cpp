@@ -170,6 +170,8 @@ Json json_of(const ProfiledProgram& program) {
   for (const ProfiledValue& value : program.values)
     values.push_back({{"label", value.label},
                       {"layer", value.layer},
+                      {"buffer", value.buffer},
+                      {"offset", value.offset},
                       {"bytes", value.bytes},
                       {"first", value.first},
                       {"last", value.last}});
@@ -217,6 +219,8 @@ ProfiledProgram program_of(const Json& json, size_t kernels, size_t counters) {
   for (const Json& one : json.at("values")) {
     ProfiledValue value{.label = one.at("label"),
                         .layer = one.at("layer"),
+                        .buffer = one.at("buffer"),
+                        .offset = one.at("offset"),
                         .bytes = one.at("bytes"),
                         .first = one.at("first"),
                         .last = one.at("last")};

@@ -84,9 +84,9 @@ Profile made_up_profile(const MadeUp& made_up) {
   call("matmul", Phase::backward, "net.linear", 0, 2e7, BarrierReason::data);
   call("add", Phase::backward, "", 1, 1e5, BarrierReason::reuse);
   call("sgd", Phase::optimizer, "", 3, 1e4, BarrierReason::needless);
-  program.values = {{named("input x"), "", 1000, -1, 1},
-                    {named("matmul"), named("net.linear"), 3000, 1, 3},
-                    {named("scratch of add"), "", 500, 4, 4}};
+  program.values = {{named("input x"), "", 0, 0, 1000, -1, 1},
+                    {named("matmul"), named("net.linear"), 0, 1000, 3000, 1, 3},
+                    {named("scratch of add"), "", 0, 4000, 500, 4, 4}};
 
   uint64_t number = 5;
   const auto run = [&](Measure measure) {

@@ -107,7 +107,9 @@ Profile example_profile() {
                     .flops = 10,
                     .bytes = 1000,
                     .barrier = BarrierReason::data}};
-  program.values = {{"matmul", "mlp.0", 256, 0, 1}, {"input x", "", 128, -1, 0}};
+  program.values = {{"matmul", "mlp.0", 0, 0, 256, 0, 1},
+                    {"a part of it", "mlp.0", 0, 64, 64, 0, 1},
+                    {"input x", "", 0, 256, 128, -1, 0}};
   const auto run = [](Measure measure, std::vector<std::pair<double, double>> kernels, double end) {
     ProfiledRun run;
     run.times = {.measure = measure,

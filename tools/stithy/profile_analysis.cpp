@@ -335,15 +335,21 @@ std::vector<Row> rows_of(const Analysis& analysis, View view, const Filter& filt
 }
 
 std::vector<uint64_t> live_bytes(const ProfiledProgram& program) {
-  std::vector<int64_t> change(program.calls.size() + 1);
-  for (const ProfiledValue& value : program.values) {
-    const auto bytes = static_cast<int64_t>(value.bytes);
-    change[static_cast<size_t>(std::max(value.first, 0))] += bytes;
-    change[static_cast<size_t>(std::max(value.last, 0)) + 1] -= bytes;
+  std::vector<const ProfiledValue*> values;
+  for (const ProfiledValue& value : program.values) values.push_back(&value);
+  std::ranges::sort(values, {}, [](const ProfiledValue* v) { return std::pair(v->buffer, v->offset); });
+  std::vector<uint64_t> live(program.calls.size());
+  for (size_t call = 0; call < live.size(); ++call) {
+    std::pair<int, uint64_t> reached{-1, 0};
+    for (const ProfiledValue* value : values) {
+      if (value->first > static_cast<int>(call) || value->last < static_cast<int>(call)) continue;
+      const uint64_t end = value->offset + value->bytes;
+      const uint64_t begin =
+          reached.first == value->buffer ? std::max(value->offset, reached.second) : value->offset;
+      if (end > begin) live[call] += end - begin;
+      if (reached < std::pair(value->buffer, end)) reached = {value->buffer, end};
+    }
   }
-  std::vector<uint64_t> live;
-  int64_t now = 0;
-  for (size_t i = 0; i < program.calls.size(); ++i) live.push_back(static_cast<uint64_t>(now += change[i]));
   return live;
 }
 
