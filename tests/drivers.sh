@@ -14,10 +14,10 @@ for program in apt-get apt-config dpkg-deb; do
 done
 keys=/usr/share/keyrings/debian-archive-keyring.gpg
 [[ -e $keys ]] || skip "the keys of Debian's archive are missing (apt install debian-archive-keyring)"
-# The mirror that this machine's apt takes Debian from.
-mirror=$(apt-get indextargets --format '$(ORIGIN)|$(LABEL)|$(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
-  sed -n 's/^Debian|Debian|//p' | head -1)
-[[ $mirror ]] || skip "apt knows no mirror of Debian (run apt-get update)"
+# The mirror that this machine's apt takes Debian from; by its path where apt has no lists that say whose it is.
+mirror=$({ apt-get indextargets --format '$(ORIGIN)|$(LABEL)|$(REPO_URI)' 'Created-By: Packages' | sed -n 's/^Debian|Debian|//p'
+  apt-get update --print-uris | sed -nE "s|^'([^']*/debian)/+dists/.*|\1|p"; } 2>/dev/null | head -1)
+[[ $mirror ]] || skip "apt knows no mirror of Debian"
 
 # fetch SUITE: the drivers and what they need, in $scratch/SUITE/root, through an apt of its own.
 fetch() {
