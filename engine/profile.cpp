@@ -122,7 +122,7 @@ class Profiler : public RunObserver {
     profile_.timestamp_period_ns = device.timestamps() ? device.timestamp_period_ns : 0;
     profile_.heap_bytes = device.heap_bytes;
     profile_.tells_statistics = device.executable_properties;
-    if (device.executable_properties) default_device()->keep_statistics();
+    if (device.executable_properties) default_device()->keep_statistics(options_.texts);
     if (device.performance_query && !options_.only_static) {
       try {
         profile_.counters = default_device()->counters();

@@ -75,6 +75,12 @@ struct ProfiledProgram {
   std::vector<std::vector<double>> counters;
 };
 
+// What the compiler of a GPU that need not be here makes of the same programs, planned for it.
+struct ProfiledTarget {
+  std::string target, device, driver, driver_info;
+  std::vector<ProfiledKernel> kernels;
+};
+
 struct Profile {
   std::vector<std::string> command;
   std::string version;  // of Stithy
@@ -90,6 +96,7 @@ struct Profile {
   std::optional<Peaks> peaks;               // measured beside the program
   std::vector<ProfiledKernel> kernels;
   std::vector<ProfiledProgram> programs;
+  std::vector<ProfiledTarget> targets;
 };
 
 // JSON, and back. parse_profile throws Error, named `where`, when the text is no profile, is of another

@@ -7,6 +7,7 @@
 
 #include "engine/core/error.h"
 #include "engine/profile.h"
+#include "engine/statistics_json.h"
 
 namespace stithy {
 namespace {
@@ -21,16 +22,11 @@ Json time_json(double ns) { return std::isfinite(ns) ? Json(std::round(ns * 10) 
 double time_of(const Json& json) { return json.is_null() ? kUnknown : json.get<double>(); }
 
 template <class T>
-Json optional_json(const std::optional<T>& value) {
-  return value ? Json(*value) : Json();
-}
-template <class T>
 std::optional<T> optional_of(const Json& json) {
   return json.is_null() ? std::nullopt : std::optional<T>(json.get<T>());
 }
 
 constexpr std::string_view kPhases[] = {"forward", "backward", "optimizer"};
-constexpr std::string_view kTimings[] = {"ends", "concurrent", "isolated", "counters"};
 constexpr std::string_view kReasons[] = {"none", "data", "reuse", "needless"};
 
 // Enumerations as words of a list, by their place.
@@ -46,50 +42,10 @@ E word_of(const Json& json, std::span<const std::string_view> words, std::string
 }
 
 Json json_of(const vk::KernelStatistics& s) {
-  Json own = Json::array();
-  for (const auto& [name, value] : s.own) own.push_back({name, value});
-  return {{"registers", optional_json(s.registers)},       {"spills", optional_json(s.spills)},
-          {"shared_bytes", optional_json(s.shared_bytes)}, {"scratch_bytes", optional_json(s.scratch_bytes)},
-          {"code_bytes", optional_json(s.code_bytes)},     {"own", own}};
-}
-
-vk::KernelStatistics statistics_of(const Json& json) {
-  vk::KernelStatistics s;
-  s.registers = optional_of<uint64_t>(json.at("registers"));
-  s.spills = optional_of<uint64_t>(json.at("spills"));
-  s.shared_bytes = optional_of<uint64_t>(json.at("shared_bytes"));
-  s.scratch_bytes = optional_of<uint64_t>(json.at("scratch_bytes"));
-  s.code_bytes = optional_of<uint64_t>(json.at("code_bytes"));
-  for (const Json& one : json.at("own"))
-    s.own.emplace_back(one.at(0).get<std::string>(), one.at(1).get<double>());
-  return s;
-}
-
-Json json_of(const vk::CounterList& list) {
-  Json counters = Json::array();
-  for (const vk::Counter& c : list.counters)
-    counters.push_back({{"name", c.name},
-                        {"category", c.category},
-                        {"description", c.description},
-                        {"unit", c.unit},
-                        {"adds", c.adds}});
-  return {{"counters", counters},          {"passes", list.passes},       {"offered", list.offered},
-          {"disturbing", list.disturbing}, {"rendering", list.rendering}, {"too_many", list.too_many}};
-}
-
-vk::CounterList counters_of(const Json& json) {
-  vk::CounterList list{.passes = json.at("passes"),
-                       .offered = json.at("offered"),
-                       .disturbing = json.at("disturbing"),
-                       .rendering = json.at("rendering"),
-                       .too_many = json.at("too_many")};
-  for (const Json& one : json.at("counters"))
-    list.counters.push_back({.name = one.at("name"),
-                             .category = one.at("category"),
-                             .description = one.at("description"),
-                             .unit = one.at("unit"),
-                             .adds = one.at("adds")});
-  return list;
+  Json json = Json::object();
+  vk::put_statistics(json, s);
+  json["executables"] = vk::executables_json(s, true);
+  return json;
 }
 
 Json json_of(const ProfiledKernel& kernel) {
@@ -112,7 +68,7 @@ ProfiledKernel kernel_of(const Json& json) {
                         .fused_text = json.at("fused_text")};
   for (const Json& one : json.at("constants"))
     kernel.constants.emplace_back(one.at(0).get<std::string>(), one.at(1).get<uint32_t>());
-  if (!json.at("statistics").is_null()) kernel.statistics = statistics_of(json.at("statistics"));
+  if (!json.at("statistics").is_null()) kernel.statistics = vk::read_statistics(json.at("statistics"));
   return kernel;
 }
 
@@ -147,7 +103,7 @@ Json json_of(const ProfiledRun& run) {
   for (const auto& [first, last] : t.kernels)
     begin.push_back(time_json(first)), end.push_back(time_json(last));
   return {{"number", run.number},
-          {"timing", word(t.measure.timing, kTimings)},
+          {"timing", word(t.measure.timing, kTimingNames)},
           {"part", t.measure.part},
           {"parts", t.measure.parts},
           {"host",
@@ -163,7 +119,7 @@ Json json_of(const ProfiledRun& run) {
 ProfiledRun run_of(const Json& json, size_t calls) {
   ProfiledRun run{.number = json.at("number")};
   RunTimes& t = run.times;
-  t.measure = {word_of<Timing>(json.at("timing"), kTimings, "timing"), json.at("part"), json.at("parts")};
+  t.measure = {word_of<Timing>(json.at("timing"), kTimingNames, "timing"), json.at("part"), json.at("parts")};
   if (t.measure.part >= t.measure.parts)
     throw Error("profile", cat("part ", t.measure.part, " of ", t.measure.parts));
   const Json &host = json.at("host"), &device = json.at("device");
@@ -257,6 +213,16 @@ ProfiledProgram program_of(const Json& json, size_t kernels, size_t counters) {
 }  // namespace
 
 std::string to_json(const Profile& profile) {
+  Json targets = Json::array();
+  for (const ProfiledTarget& target : profile.targets) {
+    Json of_target = Json::array();
+    for (const ProfiledKernel& kernel : target.kernels) of_target.push_back(json_of(kernel));
+    targets.push_back({{"target", target.target},
+                       {"device", target.device},
+                       {"driver", target.driver},
+                       {"driver_info", target.driver_info},
+                       {"kernels", of_target}});
+  }
   Json kernels = Json::array(), programs = Json::array();
   for (const ProfiledKernel& kernel : profile.kernels) kernels.push_back(json_of(kernel));
   for (const ProfiledProgram& program : profile.programs) programs.push_back(json_of(program));
@@ -280,7 +246,8 @@ std::string to_json(const Profile& profile) {
                                                  {"bytes_per_second", profile.peaks->bytes_per_second}}
                                           : Json()},
                   {"kernels", kernels},
-                  {"programs", programs}};
+                  {"programs", programs},
+                  {"targets", targets}};
   // Names and texts of drivers need not be UTF-8.
   return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -16,6 +17,8 @@ enum class Timing : uint8_t {
   isolated,    // around every kernel, each one alone: it begins when all before it has ended
   counters,    // no kernel's times, but the values of the device's counters, of each one alone
 };
+// By value.
+inline constexpr std::string_view kTimingNames[] = {"ends", "concurrent", "isolated", "counters"};
 
 // What is written down in a run. A timestamp may cost as much as a small kernel: then a run times a part of
 // the kernels, those whose number leaves `part` when divided by `parts`. Of counters it is the pass and

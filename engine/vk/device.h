@@ -139,9 +139,10 @@ class Device : public std::enable_shared_from_this<Device> {
   // cache folder for the next process. Throws Error naming the first kernel that the driver refuses.
   std::vector<const Pipeline*> pipelines(std::span<const PipelineRequest> requests);
 
-  // Pipelines that are compiled from now on can be asked for their statistics. Throws Error where
+  // Pipelines that are compiled from now on can be asked for their statistics, and with `texts` for what
+  // their compiler wrote down, which takes the driver time and memory. Throws Error where
   // DeviceInfo::executable_properties is false.
-  void keep_statistics();
+  void keep_statistics(bool texts = false);
   KernelStatistics statistics(const Pipeline& pipeline) const;
 
   // What can be counted. Throws Error where DeviceInfo::performance_query is false, or enable_counters() was

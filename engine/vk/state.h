@@ -42,7 +42,7 @@ struct Device::State {
   uint32_t queue_family = 0;
   VkSemaphore timeline = VK_NULL_HANDLE;
   VkPipelineCache cache = VK_NULL_HANDLE;
-  bool keeps_statistics = false, counts = false;
+  bool keeps_statistics = false, keeps_texts = false, counts = false;
   std::optional<CountersInUse> counters;  // chosen when they were first asked for
   uint32_t counting = 0;                  // how many Counters hold the profiling lock
   size_t cached_bytes = 0;                // of its data when it was read or saved last

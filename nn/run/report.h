@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "nn/metrics.h"
@@ -48,6 +49,8 @@ Chart metrics_chart(const std::vector<MetricsRow>& rows, const std::string& titl
                     const std::vector<std::pair<std::string, std::string>>& metric_and_name);
 
 std::string render_report(const Report& report);
+// The look of the report, a <style> element, for pages that share it.
+std::string_view report_style();
 void write_report(const std::string& path, const Report& report);
 
 }  // namespace stithy

@@ -11,7 +11,10 @@
 
 #include "engine/core/error.h"
 #include "engine/core/file.h"
+#include "tools/stithy/perfetto.h"
 #include "tools/stithy/profile_counters.h"
+#include "tools/stithy/profile_html.h"
+#include "tools/stithy/profile_targets.h"
 
 namespace stithy::profiling {
 namespace {
@@ -373,6 +376,8 @@ int report(const Profile& profile, const Profile* baseline, const ReportOptions&
                    options.baseline->c_str(), baseline->device.c_str(), baseline->driver_info.c_str());
   }
   if (options.jsonl) write_file_atomically(*options.jsonl, to_jsonl(analysis));
+  if (options.perfetto) write_file_atomically(*options.perfetto, to_perfetto(analysis));
+  if (options.html) write_file_atomically(*options.html, to_html(analysis));
 
   const std::vector<Row> rows = rows_of(analysis, options.view, options.filter);
   if (rows.empty())
@@ -396,6 +401,7 @@ int report(const Profile& profile, const Profile* baseline, const ReportOptions&
   }
   print_step(analysis);
   print_rows(rows, changes, analysis, options);
+  print_targets(profile.targets, options.top);
   print_end(analysis);
   if (!before) return 0;
   for (const std::string& line : slower) std::printf("slower   %s\n", line.c_str());
