@@ -48,6 +48,33 @@ Json json_of(const vk::KernelStatistics& s) {
   return json;
 }
 
+Json json_of(const vk::CounterList& list) {
+  Json counters = Json::array();
+  for (const vk::Counter& c : list.counters)
+    counters.push_back({{"name", c.name},
+                        {"category", c.category},
+                        {"description", c.description},
+                        {"unit", c.unit},
+                        {"adds", c.adds}});
+  return {{"counters", counters},          {"passes", list.passes},       {"offered", list.offered},
+          {"disturbing", list.disturbing}, {"rendering", list.rendering}, {"too_many", list.too_many}};
+}
+
+vk::CounterList counters_of(const Json& json) {
+  vk::CounterList list{.passes = json.at("passes"),
+                       .offered = json.at("offered"),
+                       .disturbing = json.at("disturbing"),
+                       .rendering = json.at("rendering"),
+                       .too_many = json.at("too_many")};
+  for (const Json& one : json.at("counters"))
+    list.counters.push_back({.name = one.at("name"),
+                             .category = one.at("category"),
+                             .description = one.at("description"),
+                             .unit = one.at("unit"),
+                             .adds = one.at("adds")});
+  return list;
+}
+
 Json json_of(const ProfiledKernel& kernel) {
   Json constants = Json::array();
   for (const auto& [name, value] : kernel.constants) constants.push_back({name, value});
