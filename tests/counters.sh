@@ -22,7 +22,7 @@ with_layer() {
 }
 
 with_layer profile counted --counters '*' || fail "profiling with counters failed"
-grep -q '^counters 4 of the driver.s 7, counted in 2 runs' "$folder/counted.log" || fail "not 4 of 7 counters in 2 runs"
+grep -q '^counters 4 of the driver.s 7, of each call by itself, in 2 runs' "$folder/counted.log" || fail "not 4 of 7 counters in 2 runs"
 grep -q 'left out: 1 that would slow the kernels down, 1 of render passes, 1 beyond 8 runs' "$folder/counted.log" ||
   fail "it is not said what is left out"
 grep -q '%roof  Workgroups  Busy \[%\]  Moved \[bytes\]  Clock \[Hz\]$' "$folder/counted.log" || fail "no columns"
@@ -40,6 +40,13 @@ show --counters 'Mo*' || fail "--show --counters failed"
 grep -q '%roof  Moved \[bytes\]$' "$folder/show.log" || fail "a pattern does not choose"
 show --counters nothing && fail "no error for a pattern that nothing matches"
 grep -q 'there are Workgroups, Busy, Moved, Clock' "$folder/show.log" || fail "the error does not list the counters"
+
+# Every run of a program is one step, also where it takes several to count: the results are the same.
+train() { "$@" "$sample" --steps 40 --hidden 32 --batch 20 --seed 3 --out "$folder/$run" > "$folder/$run.log" 2>&1; }
+run=plain train env || fail "training failed"
+run=whole with_layer train "$stithy" profile --rounds 3 --warmup 1 --whole -- || fail "profiling to the end failed"
+grep -q '^counters 4 of the driver.s 7, of each call by itself, in 2 runs' "$folder/whole.log" || fail "nothing was counted"
+cmp "$folder/plain/checkpoint.safetensors" "$folder/whole/checkpoint.safetensors" || fail "counting changes the run"
 
 STITHY_COUNTERS_LAYER=locked with_layer profile locked || fail "without the profiling lock the profile failed"
 grep -q '^missing  hardware counters: the driver refused, another process profiles' "$folder/locked.log" ||

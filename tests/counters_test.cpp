@@ -84,7 +84,7 @@ TEST_CASE("a file whose counters do not fit its calls is refused") {
 TEST_CASE("the line says what there is and what is not") {
   Profile profile = profile_with_counters();
   const auto line = [&] { return counters_line(analyse(profile)); };
-  CHECK(line().find("counters 2 of the driver's 5, counted in 2 runs") == 0);
+  CHECK(line().find("counters 2 of the driver's 5, of each call by itself, in 2 runs") == 0);
   CHECK(line().find("left out: 1 that would slow the kernels down, 1 of render passes, 1 beyond 8 runs") !=
         std::string::npos);
   profile.programs[0].counters.clear();

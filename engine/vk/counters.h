@@ -31,8 +31,8 @@ struct CounterList {
   bool operator==(const CounterList&) const = default;
 };
 
-// Devices that are opened from now on can count, where DeviceInfo::performance_query. Not otherwise: drivers
-// may then keep memory and lower their speed for it.
+// Devices that are opened from now on can count, where DeviceInfo::performance_query. Not all devices, since
+// drivers may set something aside for it.
 void enable_counters();
 
 // Places for the values that a device counts in `count` stretches of commands, see Commands::begin. While

@@ -58,8 +58,8 @@ std::string counters_line(const Analysis& analysis) {
   if (!list.counters.empty())
     line += analysis.program->counters.empty()
                 ? "; too few runs to count them"
-                : cat(", counted in ", list.passes, list.passes == 1 ? " run" : " runs",
-                      " of a call each alone; --counters PATTERN chooses columns");
+                : cat(", of each call by itself, in ", list.passes, list.passes == 1 ? " run" : " runs",
+                      "; --counters PATTERN chooses columns");
   std::string out;
   const auto left = [&](uint32_t count, const std::string& why) {
     if (count) out += cat(out.empty() ? "" : ", ", count, " ", why);

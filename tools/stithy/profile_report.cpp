@@ -310,7 +310,8 @@ std::string to_jsonl(const Analysis& a) {
   Json counters = Json::array();
   if (profile.counters)
     for (const vk::Counter& c : profile.counters->counters)
-      counters.push_back({{"name", c.name}, {"category", c.category}, {"unit", c.unit}});
+      counters.push_back(
+          {{"name", c.name}, {"category", c.category}, {"unit", c.unit}, {"description", c.description}});
   std::string text =
       dumped({{"profile", a.program->name},
               {"command", profile.command},
