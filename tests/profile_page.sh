@@ -16,7 +16,9 @@ cat >"$scratch/probe.js" <<'JS'
 const count = (selector) => document.querySelectorAll(selector).length;
 const wait = (ms) => new Promise((done) => setTimeout(done, ms));
 (async () => {
-  await wait(300);
+  // Charts are drawn with the next frame, which may come late.
+  for (let i = 0; i < 200 && !(count('#memory .line') && (count('#roofline svg') || !data.timed)); ++i) await wait(100);
+  await wait(200);
   const all = {
     inner: innerWidth, wide: document.documentElement.scrollWidth, points: count('#roofline circle.point'),
     roofs: count('#roofline .roof'), frames: count('#flame .frame'), blocks: count('#timeline .block'),
@@ -76,7 +78,7 @@ look() {
 HTML
   rm -rf "$scratch/browser"
   dom=$(timeout 120 "$browser" --headless --no-sandbox --disable-gpu --disable-background-networking --user-data-dir="$scratch/browser" \
-    --window-size=1400,1000 --hide-scrollbars --blink-settings=preferredColorScheme="$scheme" --virtual-time-budget=20000 --enable-logging=stderr \
+    --window-size=1400,1000 --hide-scrollbars --blink-settings=preferredColorScheme="$scheme" --virtual-time-budget=60000 --enable-logging=stderr \
     --dump-dom "file://$scratch/around.html" 2>"$scratch/console")
   grep CONSOLE "$scratch/console" && fail "$page at $width: the console says something"
   seen=$(grep -oE '<title>[^<]*</title>' <<<"$dom" | head -n 1)
