@@ -102,7 +102,10 @@ std::string shapes_of(const Node& node) {
 
 class Profiler : public RunObserver {
  public:
-  Profiler(std::string path, ProfileOptions options) : path_(std::move(path)), options_(options) {}
+  Profiler(std::string path, ProfileOptions options) : path_(std::move(path)), options_(options) {
+    // Here, since a program may choose its device before begins().
+    if (!options_.only_static) vk::enable_counters();
+  }
 
   void begins() override {
     const std::lock_guard lock(mutex_);
@@ -119,7 +122,15 @@ class Profiler : public RunObserver {
     profile_.timestamp_period_ns = device.timestamps() ? device.timestamp_period_ns : 0;
     profile_.heap_bytes = device.heap_bytes;
     profile_.tells_statistics = device.executable_properties;
-    if (device.executable_properties) default_device()->keep_statistics();
+    if (device.executable_properties) default_device()->keep_statistics(options_.texts);
+    if (device.performance_query && !options_.only_static) {
+      try {
+        profile_.counters = default_device()->counters();
+      } catch (const Error& error) {
+        profile_.counters.emplace();
+        profile_.counters_refused = error.message();
+      }
+    }
     std::atexit([] {
       if (auto* profiler = static_cast<Profiler*>(run_observer())) profiler->write();
     });
@@ -167,6 +178,7 @@ class Profiler : public RunObserver {
       if (program.measured.empty()) watched.began = now_ns();
       return Measure{Timing::concurrent};
     }
+    if (watched.timed) return Measure{Timing::counters, watched.pass, profile_.counters->passes};
     // In turn, so that what else the machine does falls on all of them alike.
     if (watched.turn == 0) return Measure{Timing::ends};
     if (watched.turn <= watched.parts) return Measure{Timing::concurrent, watched.turn - 1, watched.parts};
@@ -184,7 +196,9 @@ class Profiler : public RunObserver {
       if (options_.only_static)
         complete = true;
       else
-        complete = watched.complete = add_run(program, watched, times);
+        complete = watched.complete = times.measure.timing == Timing::counters
+                                          ? add_counters(program, watched, times)
+                                          : add_run(program, watched, times);
       complete = complete && program.trains;
     }
     if (!complete) return;
@@ -211,8 +225,8 @@ class Profiler : public RunObserver {
  private:
   struct Watched {
     size_t index = 0;  // of Profile::programs
-    bool complete = false;
-    uint32_t turn = 0, parts = 1;
+    bool timed = false, complete = false;
+    uint32_t turn = 0, parts = 1, pass = 0;
     double began = 0;
   };
 
@@ -236,8 +250,20 @@ class Profiler : public RunObserver {
     if (++watched.turn < watched.parts + 2) return false;
     watched.turn = 0;
     ++program.rounds;
-    return program.rounds >= static_cast<uint64_t>(options_.rounds) ||
-           (program.rounds >= kLeastRounds && now_ns() - watched.began > 1e9 * options_.seconds);
+    watched.timed = program.rounds >= static_cast<uint64_t>(options_.rounds) ||
+                    (program.rounds >= kLeastRounds && now_ns() - watched.began > 1e9 * options_.seconds);
+    return watched.timed && (!counts() || program.calls.empty());
+  }
+
+  bool counts() const {
+    return profile_.counters && !profile_.counters->counters.empty() && profile_.counters_refused.empty();
+  }
+
+  // True after the last pass.
+  bool add_counters(ProfiledProgram& program, Watched& watched, const RunTimes& times) {
+    profile_.counters_refused = times.refused;
+    program.counters = times.counters;
+    return !counts() || ++watched.pass == profile_.counters->passes;
   }
 
   size_t kernel_of(const KernelCall& call) {

@@ -14,6 +14,7 @@
 #include "engine/graph/node.h"
 #include "engine/graph/run_times.h"
 #include "engine/peaks.h"
+#include "engine/vk/counters.h"
 #include "engine/vk/statistics.h"
 
 namespace stithy {
@@ -69,6 +70,15 @@ struct ProfiledProgram {
   std::vector<ProfiledValue> values;
   uint64_t rounds = 0;  // complete ones: an unmeasured step timed at its ends, each part concurrent, isolated
   std::vector<ProfiledRun> measured;  // three concurrent ones of all kernels, then the rounds
+  // By call and Profile::counters, each call alone in a run after the rounds; NaN where the device has
+  // written none. Empty where nothing was counted.
+  std::vector<std::vector<double>> counters;
+};
+
+// What the compiler of a GPU that need not be here makes of the same programs, planned for it.
+struct ProfiledTarget {
+  std::string target, device, driver, driver_info;
+  std::vector<ProfiledKernel> kernels;
 };
 
 struct Profile {
@@ -80,10 +90,13 @@ struct Profile {
   double timestamp_period_ns = 0;                // 0 where the device writes no timestamps
   uint64_t heap_bytes = 0, allocated_bytes = 0;  // of the device's memory; at most held by the process
   bool tells_statistics = false;
-  uint64_t untuned = 0;        // choices between candidates of which nothing was measured here
-  std::optional<Peaks> peaks;  // measured beside the program
+  std::optional<vk::CounterList> counters;  // none where the driver has no VK_KHR_performance_query
+  std::string counters_refused;             // why they cannot be counted all the same
+  uint64_t untuned = 0;                     // choices between candidates of which nothing was measured here
+  std::optional<Peaks> peaks;               // measured beside the program
   std::vector<ProfiledKernel> kernels;
   std::vector<ProfiledProgram> programs;
+  std::vector<ProfiledTarget> targets;
 };
 
 // JSON, and back. parse_profile throws Error, named `where`, when the text is no profile, is of another

@@ -7,6 +7,7 @@
 
 #include "engine/core/error.h"
 #include "engine/profile.h"
+#include "engine/statistics_json.h"
 
 namespace stithy {
 namespace {
@@ -21,16 +22,11 @@ Json time_json(double ns) { return std::isfinite(ns) ? Json(std::round(ns * 10) 
 double time_of(const Json& json) { return json.is_null() ? kUnknown : json.get<double>(); }
 
 template <class T>
-Json optional_json(const std::optional<T>& value) {
-  return value ? Json(*value) : Json();
-}
-template <class T>
 std::optional<T> optional_of(const Json& json) {
   return json.is_null() ? std::nullopt : std::optional<T>(json.get<T>());
 }
 
 constexpr std::string_view kPhases[] = {"forward", "backward", "optimizer"};
-constexpr std::string_view kTimings[] = {"ends", "concurrent", "isolated"};
 constexpr std::string_view kReasons[] = {"none", "data", "reuse", "needless"};
 
 // Enumerations as words of a list, by their place.
@@ -46,23 +42,10 @@ E word_of(const Json& json, std::span<const std::string_view> words, std::string
 }
 
 Json json_of(const vk::KernelStatistics& s) {
-  Json own = Json::array();
-  for (const auto& [name, value] : s.own) own.push_back({name, value});
-  return {{"registers", optional_json(s.registers)},       {"spills", optional_json(s.spills)},
-          {"shared_bytes", optional_json(s.shared_bytes)}, {"scratch_bytes", optional_json(s.scratch_bytes)},
-          {"code_bytes", optional_json(s.code_bytes)},     {"own", own}};
-}
-
-vk::KernelStatistics statistics_of(const Json& json) {
-  vk::KernelStatistics s;
-  s.registers = optional_of<uint64_t>(json.at("registers"));
-  s.spills = optional_of<uint64_t>(json.at("spills"));
-  s.shared_bytes = optional_of<uint64_t>(json.at("shared_bytes"));
-  s.scratch_bytes = optional_of<uint64_t>(json.at("scratch_bytes"));
-  s.code_bytes = optional_of<uint64_t>(json.at("code_bytes"));
-  for (const Json& one : json.at("own"))
-    s.own.emplace_back(one.at(0).get<std::string>(), one.at(1).get<double>());
-  return s;
+  Json json = Json::object();
+  vk::put_statistics(json, s);
+  json["executables"] = vk::executables_json(s, true);
+  return json;
 }
 
 Json json_of(const ProfiledKernel& kernel) {
@@ -85,7 +68,7 @@ ProfiledKernel kernel_of(const Json& json) {
                         .fused_text = json.at("fused_text")};
   for (const Json& one : json.at("constants"))
     kernel.constants.emplace_back(one.at(0).get<std::string>(), one.at(1).get<uint32_t>());
-  if (!json.at("statistics").is_null()) kernel.statistics = statistics_of(json.at("statistics"));
+  if (!json.at("statistics").is_null()) kernel.statistics = vk::read_statistics(json.at("statistics"));
   return kernel;
 }
 
@@ -120,7 +103,7 @@ Json json_of(const ProfiledRun& run) {
   for (const auto& [first, last] : t.kernels)
     begin.push_back(time_json(first)), end.push_back(time_json(last));
   return {{"number", run.number},
-          {"timing", word(t.measure.timing, kTimings)},
+          {"timing", word(t.measure.timing, kTimingNames)},
           {"part", t.measure.part},
           {"parts", t.measure.parts},
           {"host",
@@ -136,7 +119,7 @@ Json json_of(const ProfiledRun& run) {
 ProfiledRun run_of(const Json& json, size_t calls) {
   ProfiledRun run{.number = json.at("number")};
   RunTimes& t = run.times;
-  t.measure = {word_of<Timing>(json.at("timing"), kTimings, "timing"), json.at("part"), json.at("parts")};
+  t.measure = {word_of<Timing>(json.at("timing"), kTimingNames, "timing"), json.at("part"), json.at("parts")};
   if (t.measure.part >= t.measure.parts)
     throw Error("profile", cat("part ", t.measure.part, " of ", t.measure.parts));
   const Json &host = json.at("host"), &device = json.at("device");
@@ -164,6 +147,11 @@ Json json_of(const ProfiledProgram& program) {
                       {"first", value.first},
                       {"last", value.last}});
   for (const ProfiledRun& run : program.measured) measured.push_back(json_of(run));
+  Json counters = Json::array();
+  for (const std::vector<double>& of_call : program.counters) {
+    Json& values_of_call = counters.emplace_back(Json::array());
+    for (double value : of_call) values_of_call.push_back(std::isfinite(value) ? Json(value) : Json());
+  }
   return {{"name", program.name},
           {"trains", program.trains},
           {"runs", program.runs},
@@ -179,10 +167,11 @@ Json json_of(const ProfiledProgram& program) {
           {"calls", calls},
           {"values", values},
           {"rounds", program.rounds},
-          {"measured", measured}};
+          {"measured", measured},
+          {"counters", counters}};
 }
 
-ProfiledProgram program_of(const Json& json, size_t kernels) {
+ProfiledProgram program_of(const Json& json, size_t kernels, size_t counters) {
   ProfiledProgram program{.name = json.at("name"),
                           .trains = json.at("trains"),
                           .runs = json.at("runs"),
@@ -210,12 +199,30 @@ ProfiledProgram program_of(const Json& json, size_t kernels) {
     program.values.push_back(std::move(value));
   }
   for (const Json& run : json.at("measured")) program.measured.push_back(run_of(run, program.calls.size()));
+  for (const Json& of_call : json.at("counters")) {
+    std::vector<double>& values = program.counters.emplace_back();
+    for (const Json& value : of_call) values.push_back(value.is_null() ? kUnknown : value.get<double>());
+    if (values.size() != counters)
+      throw Error("profile", cat(values.size(), " values of ", counters, " counters"));
+  }
+  if (!program.counters.empty() && program.counters.size() != program.calls.size())
+    throw Error("profile", cat("counters of ", program.counters.size(), " calls, there are ", calls));
   return program;
 }
 
 }  // namespace
 
 std::string to_json(const Profile& profile) {
+  Json targets = Json::array();
+  for (const ProfiledTarget& target : profile.targets) {
+    Json of_target = Json::array();
+    for (const ProfiledKernel& kernel : target.kernels) of_target.push_back(json_of(kernel));
+    targets.push_back({{"target", target.target},
+                       {"device", target.device},
+                       {"driver", target.driver},
+                       {"driver_info", target.driver_info},
+                       {"kernels", of_target}});
+  }
   Json kernels = Json::array(), programs = Json::array();
   for (const ProfiledKernel& kernel : profile.kernels) kernels.push_back(json_of(kernel));
   for (const ProfiledProgram& program : profile.programs) programs.push_back(json_of(program));
@@ -232,12 +239,15 @@ std::string to_json(const Profile& profile) {
                   {"heap_bytes", profile.heap_bytes},
                   {"allocated_bytes", profile.allocated_bytes},
                   {"tells_statistics", profile.tells_statistics},
+                  {"counters", profile.counters ? json_of(*profile.counters) : Json()},
+                  {"counters_refused", profile.counters_refused},
                   {"untuned", profile.untuned},
                   {"peaks", profile.peaks ? Json{{"flops", profile.peaks->flops},
                                                  {"bytes_per_second", profile.peaks->bytes_per_second}}
                                           : Json()},
                   {"kernels", kernels},
-                  {"programs", programs}};
+                  {"programs", programs},
+                  {"targets", targets}};
   // Names and texts of drivers need not be UTF-8.
   return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
@@ -262,12 +272,16 @@ Profile parse_profile(const std::string& text, const std::string& where) {
                     .heap_bytes = json.at("heap_bytes"),
                     .allocated_bytes = json.at("allocated_bytes"),
                     .tells_statistics = json.at("tells_statistics"),
+                    .counters_refused = json.at("counters_refused"),
                     .untuned = json.at("untuned")};
+    if (const Json& counters = json.at("counters"); !counters.is_null())
+      profile.counters = counters_of(counters);
     if (const Json& peaks = json.at("peaks"); !peaks.is_null())
       profile.peaks = Peaks{.flops = peaks.at("flops"), .bytes_per_second = peaks.at("bytes_per_second")};
     for (const Json& kernel : json.at("kernels")) profile.kernels.push_back(kernel_of(kernel));
     for (const Json& program : json.at("programs"))
-      profile.programs.push_back(program_of(program, profile.kernels.size()));
+      profile.programs.push_back(program_of(program, profile.kernels.size(),
+                                            profile.counters ? profile.counters->counters.size() : 0));
     return profile;
   } catch (const nlohmann::json::exception& error) {
     throw Error(where, cat("is no profile: ", error.what()), "stithy profile --save FILE writes one");

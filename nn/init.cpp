@@ -5,15 +5,18 @@
 
 #include "engine/core/error.h"
 #include "engine/ops.h"
+#include "nn/init_blank.h"
 
 namespace stithy::nn {
 
 namespace {
 uint64_t init_seed = 0, init_stream = 0;
+thread_local int blanks = 0;
 
 template <class Draw>
 Array fill(const Shape& shape, Draw draw) {
   Array values(shape, DType::f32);
+  if (blanks > 0) return values;
   for (float& value : values.values<float>()) value = static_cast<float>(draw());
   return values;
 }
@@ -26,6 +29,9 @@ void manual_seed(uint64_t seed) {
 }
 
 namespace init {
+
+Blank::Blank() { ++blanks; }
+Blank::~Blank() { --blanks; }
 
 Philox next_stream() {
   // The high half of the stream number keeps initial values apart from other users of the same seed.
@@ -112,6 +118,7 @@ Array kaiming_normal(const Shape& shape, double slope, Fan fan, Philox random) {
 Array orthogonal(const Shape& shape, double gain, Philox random) {
   if (shape.rank() < 2)
     throw Error("init", cat("orthogonal needs at least two dimensions, the shape is ", shape));
+  if (blanks > 0) return {shape, DType::f32};
   const int64_t rows = shape[0], columns = rows ? shape.numel() / rows : 0;
   const bool tall = rows > columns;
   const size_t count = static_cast<size_t>(tall ? columns : rows);

@@ -22,6 +22,7 @@
 #pragma stithy kernels batchnorm_stats batchnorm_finish batchnorm_apply batchnorm_sums batchnorm_backward_finish batchnorm_dx
 #pragma stithy fuse batchnorm_apply - y
 #pragma stithy fuse batchnorm_dx - dx
+#pragma stithy aids batchnorm_finish batchnorm_backward_finish
 #include "row.glsl"
 #include "fused.glsl"
 

@@ -1,6 +1,7 @@
 // y = x converted to another dtype, or copied to row-major order when the dtypes are equal. An invocation
 // makes four consecutive elements. Conversions: dtype.glsl.
 #version 450
+#pragma stithy aids copy
 #extension GL_GOOGLE_include_directive : require
 #include "grid.glsl"
 

@@ -12,6 +12,7 @@
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_arithmetic : require
 #pragma stithy kernels cross_entropy cross_entropy_total cross_entropy_backward
+#pragma stithy aids cross_entropy_total
 #include "row.glsl"
 
 #ifndef KERNEL_cross_entropy_total

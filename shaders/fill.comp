@@ -1,5 +1,6 @@
 // Every element of y is `value`. An invocation writes four.
 #version 450
+#pragma stithy aids fill
 #extension GL_GOOGLE_include_directive : require
 #include "grid.glsl"
 

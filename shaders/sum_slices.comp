@@ -3,6 +3,7 @@
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #pragma stithy fuse sum_slices - y
+#pragma stithy aids sum_slices
 layout(local_size_x = 64, local_size_x_id = 0) in;
 #include "grid.glsl"
 #include "fused.glsl"

@@ -1,6 +1,7 @@
 // y = 0 in the ranges [begin, end) of `gaps`, which are short: what lies between the pieces of pack. A workgroup
 // does one range.
 #version 450
+#pragma stithy aids zero_gaps
 #extension GL_GOOGLE_include_directive : require
 #include "grid.glsl"
 

@@ -13,6 +13,7 @@
 #include "engine/graph/op.h"
 #include "engine/graph/program.h"
 #include "engine/ops.h"
+#include "tests/variants.h"
 
 namespace stithy::testing {
 
@@ -528,6 +529,7 @@ struct Checker {
           expected_gradients.push_back(numeric_gradient(xs, which, positions.back(), weights));
         }
       }
+      verdict.gradient_checks = static_cast<int>(graph.dxs.size());
       for (size_t i = 0; i < graph.dxs.size(); ++i)
         verdict.gradient_error = std::max(
             verdict.gradient_error, compare(cat("gradient, ", name, ", argument ", graph.differentiated[i]),
@@ -600,8 +602,11 @@ std::vector<Plan> plans_of(const Row& row, const vk::DeviceInfo& device) {
   return plans;
 }
 
-std::set<std::string> kernels_of(const Row& row, const vk::DeviceInfo& device) {
-  std::set<std::string> kernels;
+namespace {
+
+// Also tells the graph that each plan is of.
+void each_variant_of(const Row& row, const vk::DeviceInfo& device,
+                     const std::function<void(const Plan&, const Graph&)>& take) {
   for (const Case& test : row.cases)
     for (const Layout layout : layouts_of(test, false)) {
       const Graph graph = Setup(row.op, test).build(layout);
@@ -612,9 +617,22 @@ std::set<std::string> kernels_of(const Row& row, const vk::DeviceInfo& device) {
         options.fuse = false;
         const Plan plan = make_plan(fetches_of(graph), {}, options, device);
         candidates = std::max(candidates, candidates_of(plan.choices));
-        collect(plan, row.op, graph, kernels);
+        take(plan, graph);
       }
     }
+}
+
+}  // namespace
+
+void each_variant(const Row& row, const vk::DeviceInfo& device,
+                  const std::function<void(const Plan&)>& take) {
+  each_variant_of(row, device, [&](const Plan& plan, const Graph&) { take(plan); });
+}
+
+std::set<std::string> kernels_of(const Row& row, const vk::DeviceInfo& device) {
+  std::set<std::string> kernels;
+  each_variant_of(row, device,
+                  [&](const Plan& plan, const Graph& graph) { collect(plan, row.op, graph, kernels); });
   return kernels;
 }
 

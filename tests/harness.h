@@ -77,6 +77,7 @@ struct Verdict {
   // Empty: passed. Each says which check, where, device value and reference.
   std::vector<std::string> failures;
   double forward_error = 0, gradient_error = 0;  // as tolerance measures them
+  int gradient_checks = 0;                       // arguments whose gradient was compared
   // Launched by nodes of the row's op and by those that its gradient built.
   std::set<std::string> kernels;
 };

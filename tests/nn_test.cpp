@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "nn/init_blank.h"
 #include "nn/safetensors.h"
 #include "tests/temporary_folder.h"
 
@@ -176,6 +177,16 @@ TEST_SUITE("nn") {
     CHECK_THROWS_AS(nn::init::kaiming_normal({4}), Error);
     CHECK(nn::init::gain("tanh") == doctest::Approx(5.0 / 3));
     CHECK_THROWS_AS(nn::init::gain("swish"), Error);
+  }
+
+  TEST_CASE("while a Blank lives, initial values are zeros") {
+    nn::manual_seed(7);
+    {
+      const nn::init::Blank blank;
+      CHECK(moments(nn::Linear(40, 30).weight.value()).high == 0);
+      CHECK(moments(nn::init::orthogonal({7, 7})).high == 0);
+    }
+    CHECK(moments(nn::Linear(40, 30).weight.value()).high > 0);
   }
 
   TEST_CASE("orthogonal initial values have orthonormal rows or columns") {

@@ -243,6 +243,19 @@ TEST_CASE("work is counted a call, each byte once") {
   const Plan plan = make_plan({matmul(x, w)}, {}, {}, default_device_info());
   CHECK(plan.flops() == 2.0 * 100 * 64 * 32);
   CHECK(plan.bytes() >= 4.0 * (100 * 64 + 64 * 32 + 100 * 32));
+  // A kernel that only finishes what another computed has none of the node's operations.
+  const Tensor logits = input("logits", {32, 10}), target = input("target", {32}, DType::i32);
+  const Plan loss = make_plan({cross_entropy(logits, target)}, {}, {}, default_device_info());
+  double sum = 0, of_aids = 0;
+  size_t aids = 0;
+  for (const PlannedDispatch& dispatch : loss.dispatches) {
+    sum += dispatch.flops;
+    aids += dispatch.call.kernel->aids;
+    if (dispatch.call.kernel->aids) of_aids += dispatch.flops;
+  }
+  CHECK(sum == doctest::Approx(loss.flops()));
+  CHECK(aids > 0);
+  CHECK(of_aids == 0);
   // Of a table, only the rows that are asked for.
   const Tensor table = input("table", {50000, 16}), index = input("index", {8}, DType::i32);
   const Plan rows = make_plan({embedding(table, index)}, {}, {}, default_device_info());

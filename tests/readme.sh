@@ -11,6 +11,10 @@ ln -s "${STITHY_BUILD:?}/bin" "$scratch/bin"
 diff <("$STITHY_BUILD/bin/stithy" ops --markdown) <(grep '^|' README.md | sed -n '/^| op |/,$p') ||
   fail "the table of ops is not the README's: paste the output of build/bin/stithy ops --markdown"
 
+diff <("$STITHY_BUILD/bin/stithy" conformance --markdown tests/conformance/*.json) \
+  <(sed -n '/^| certificate |/,/^$/p' README.md | grep '^|') ||
+  fail "the table of certificates is not the README's: paste the output of stithy conformance --markdown tests/conformance/*.json"
+
 commands=$(sed -n '/^```sh$/,/^```$/p' README.md | sed '/^```/d; s/ *#.*//; /^$/d')
 [[ $(wc -l <<<"$commands") -ge 4 ]] || fail "only these commands found: $commands"
 while read -r command; do

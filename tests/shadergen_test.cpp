@@ -245,13 +245,14 @@ TEST_SUITE("shadergen") {
     CHECK(d.variants.empty());
     d = read_directives("s.comp", "s",
                         "#pragma stithy kernels a a_backward // forward and backward\n"
-                        "# pragma stithy variants OP: exp log\n#pragma once\n");
+                        "# pragma stithy variants OP: exp log\n#pragma once\n#pragma stithy aids a\n");
+    CHECK(d.aids == std::vector<std::string>{"a"});
     CHECK(d.kernels == std::vector<std::string>{"a", "a_backward"});
     CHECK(d.variant_macro == "OP");
     CHECK(d.variants == std::vector<std::string>{"exp", "log"});
     for (const char* wrong :
          {"#pragma stithy kernel a", "#pragma stithy kernels", "#pragma stithy kernels a a",
-          "#pragma stithy kernels a-b", "#pragma stithy variants exp log",
+          "#pragma stithy kernels a-b", "#pragma stithy aids", "#pragma stithy kernels a\n#pragma stithy aids b", "#pragma stithy variants exp log",
           "#pragma stithy variants OP:", "#pragma stithy kernels a\n#pragma stithy kernels b",
           "#pragma stithy variants A: x\n#pragma stithy variants B: y"}) {
       CAPTURE(wrong);

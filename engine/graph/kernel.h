@@ -51,6 +51,9 @@ struct KernelInfo {
   std::string_view defines = {};                   // macros that chose it: "KERNEL_reduce_rows OP=sum OP_sum"
   // Bindings whose loads, or stores, go through the macros of shaders/fused.glsl; none where negative.
   int fuse_in = -1, fuse_out = -1;
+  // It prepares or finishes what another kernel of the same node computes: beside that one, none of the
+  // node's floating-point operations are its own.
+  bool aids = false;
   std::string_view fused_text = {};  // GLSL before the shader's, of a kernel made while planning
 
   // Bit i: binding i is of BindingKind::texel.

@@ -421,11 +421,19 @@ class Planner {
     const auto ops_of = [](const PlannedDispatch& dispatch) {
       return dispatch.fused.empty() ? std::vector{dispatch.node} : dispatch.fused;
     };
-    std::map<const Node*, double> calls;
+    std::map<const Node*, double> calls, workers;  // those that do more than to aid
     for (const PlannedDispatch& dispatch : plan_.dispatches)
-      for (const Node* op : ops_of(dispatch)) ++calls[op];
+      for (const Node* op : ops_of(dispatch)) {
+        ++calls[op];
+        workers[op] += !dispatch.call.kernel->aids;
+      }
     for (PlannedDispatch& dispatch : plan_.dispatches) {
-      for (const Node* op : ops_of(dispatch)) dispatch.flops += node_flops(*op) / calls[op];
+      for (const Node* op : ops_of(dispatch)) {
+        if (workers[op] == 0)
+          dispatch.flops += node_flops(*op) / calls[op];
+        else if (!dispatch.call.kernel->aids)
+          dispatch.flops += node_flops(*op) / workers[op];
+      }
       const Node& node = *dispatch.node;
       if (node.op && node.op->bytes && dispatch.fused.empty())
         dispatch.bytes = node.op->bytes(node) / calls[&node];

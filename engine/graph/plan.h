@@ -67,7 +67,7 @@ struct PlannedDispatch {
   std::vector<Span> spans;  // one per binding
   size_t issued = 0;        // its place in the order of the ops, before independent ones were put together
   bool barrier_before = false;
-  double flops = 0;    // of all its ops: an op's, divided among its calls
+  double flops = 0;    // of all its ops: an op's, divided among its calls; see KernelInfo::aids
   double bytes = 0;    // that it must read and write, each once
   double seconds = 0;  // predicted, see submissions.h
 };

@@ -349,13 +349,18 @@ uint64_t Program::submit(std::span<const Feed> feeds) {
 }
 
 RunTimes Program::State::measured_run(const Measure& measure, size_t slot, double begin) {
-  Recording& with_times = recording(measure);
+  const bool counts = measure.timing == Timing::counters;
+  Measure key = measure;
+  if (counts) key.part = 0;  // all passes are the same commands
+  Recording& with_times = recording(key);
   const double copied = host_ns();
-  serials[slot] = with_times.submit(slot, counters.submissions);
+  serials[slot] = with_times.submit(slot, counters.submissions, measure.part);
   const double submitted = host_ns();
   RunTimes times = with_times.times(serials[slot]);
   times.host_begin = begin, times.host_copied = copied, times.host_submitted = submitted;
   times.host_end = host_ns();
+  // Others may count then.
+  if (counts && (measure.part + 1 == measure.parts || !times.refused.empty())) recordings.erase(key);
   return times;
 }
 

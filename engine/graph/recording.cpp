@@ -4,6 +4,8 @@
 #include <chrono>
 #include <limits>
 
+#include "engine/core/error.h"
+
 namespace stithy {
 namespace {
 
@@ -36,7 +38,18 @@ Recording::Recording(const std::shared_ptr<vk::Device>& device, const Plan& plan
     stamps_ = std::make_unique<vk::Timestamps>(device, count);
   }
   host_times_ = isolated && !stamps_;
-  if (submit_each_ || host_times_) {
+  if (measure_ && measure_->timing == Timing::counters && dispatches_ > 0) {
+    try {
+      counters_ = std::make_unique<vk::Counters>(device, static_cast<uint32_t>(dispatches_));
+      reset_.emplace(device).reset(*counters_);
+      reset_->finish();
+      between_.emplace(device).barrier();
+      between_->finish();
+    } catch (const Error& error) {
+      refused_ = error.message();
+    }
+  }
+  if (submit_each_ || host_times_ || counters_) {
     cuts.clear();
     for (size_t i = 1; i < plan.dispatches.size(); ++i) cuts.push_back(i);
   }
@@ -45,8 +58,9 @@ Recording::Recording(const std::shared_ptr<vk::Device>& device, const Plan& plan
 }
 
 std::optional<uint32_t> Recording::stamp_of(size_t dispatch) const {
-  if (!measure_ || measure_->timing == Timing::ends || dispatch % measure_->parts != measure_->part)
-    return {};
+  const bool timed =
+      measure_ && (measure_->timing == Timing::concurrent || measure_->timing == Timing::isolated);
+  if (!timed || dispatch % measure_->parts != measure_->part) return {};
   return kMarks + 2 * static_cast<uint32_t>(dispatch / measure_->parts);
 }
 
@@ -111,19 +125,37 @@ void Recording::record_kernels(const Plan& plan, const ProgramMemory& memory,
     }
     std::vector<vk::Binding> bindings;
     for (const Span& span : dispatch.spans) bindings.push_back(memory.bind(span));
-    if (dispatch.barrier_before || isolated) main_.back().barrier();
+    if ((dispatch.barrier_before || isolated) && !counters_) main_.back().barrier();
     const std::optional<uint32_t> stamp = stamps_ ? stamp_of(number) : std::nullopt;
     // Behind a barrier, the end of what was before is when the kernel begins.
     const bool in_order = device_->info().runs_in_order;
     if (stamp) main_.back().timestamp(*stamps_, *stamp, !isolated || in_order);
+    if (counters_) main_.back().begin(*counters_, static_cast<uint32_t>(number));
     main_.back().dispatch(*pipelines[number], bindings, dispatch.call.push,
                           {dispatch.groups.x, dispatch.groups.y, dispatch.groups.z});
+    if (counters_) main_.back().end(*counters_, static_cast<uint32_t>(number));
     if (stamp) main_.back().timestamp(*stamps_, *stamp + 1, in_order);
   }
   main_.back().finish();
 }
 
-uint64_t Recording::submit(size_t slot, uint64_t& submissions) {
+uint64_t Recording::submit_counting(size_t slot, uint64_t& submissions) {
+  const auto submit = [&](std::initializer_list<const vk::Commands*> commands,
+                          std::optional<uint32_t> pass = {}) {
+    ++submissions;
+    return device_->submit({commands.begin(), commands.size()}, pass);
+  };
+  if (measure_->part == 0) submit({&*reset_});
+  submit({&before_[slot]});
+  for (const vk::Commands& commands : main_) submit({&*between_, &commands}, measure_->part);
+  return submit({&after_[slot]});
+}
+
+uint64_t Recording::submit(size_t slot, uint64_t& submissions, uint32_t pass) {
+  if (counters_) {
+    measure_->part = pass;
+    return submit_counting(slot, submissions);
+  }
   std::vector<const vk::Commands*> all{&before_[slot]};
   for (const vk::Commands& commands : main_) all.push_back(&commands);
   all.push_back(&after_[slot]);
@@ -155,7 +187,9 @@ RunTimes Recording::times(uint64_t serial) const {
                   .computed = kUnknown,
                   .copied_out = kUnknown,
                   .kernels = host_kernels_,
-                  .by_host = host_times_};
+                  .by_host = host_times_,
+                  .refused = refused_};
+  if (counters_ && measure_->part + 1 == measure_->parts) result.counters = counters_->read();
   if (!stamps_) return result;
   const std::vector<std::optional<uint64_t>> raw = stamps_->read();
   const auto since_begin = [&](size_t i) {
@@ -164,7 +198,7 @@ RunTimes Recording::times(uint64_t serial) const {
   result.copied_in = since_begin(kCopiedIn);
   result.computed = since_begin(kComputed);
   result.copied_out = since_begin(kCopiedOut);
-  if (result.measure.timing == Timing::ends) return result;
+  if (result.measure.timing == Timing::ends || result.measure.timing == Timing::counters) return result;
   for (size_t i = 0; i < dispatches_; ++i) {
     const std::optional<uint32_t> stamp = stamp_of(i);
     result.kernels.emplace_back(stamp ? since_begin(*stamp) : kUnknown,

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "engine/graph/plan.h"
@@ -42,8 +43,9 @@ class Recording {
             std::span<const vk::Pipeline* const> pipelines, std::vector<size_t> cuts,
             const std::optional<Measure>& measure = {});
 
-  // Returns the serial of the last submission, and counts all of them.
-  uint64_t submit(size_t slot, uint64_t& submissions);
+  // Returns the serial of the last submission, and counts all of them. `pass`: with Timing::counters, the
+  // Measure::part of this run; one Recording takes all of them.
+  uint64_t submit(size_t slot, uint64_t& submissions, uint32_t pass = 0);
   // Waits for the run and returns what was written down.
   RunTimes times(uint64_t serial) const;
   size_t command_buffers() const { return before_.size() + main_.size() + after_.size(); }
@@ -52,6 +54,7 @@ class Recording {
   void record_copies(const Plan& plan, const ProgramMemory& memory);
   void record_kernels(const Plan& plan, const ProgramMemory& memory,
                       std::span<const vk::Pipeline* const> pipelines, const std::vector<size_t>& cuts);
+  uint64_t submit_counting(size_t slot, uint64_t& submissions);
   // The first of the two timestamps of a dispatch; none where it is not timed.
   std::optional<uint32_t> stamp_of(size_t dispatch) const;
 
@@ -60,8 +63,11 @@ class Recording {
   size_t dispatches_;
   bool submit_each_ = false, host_times_ = false;
   std::unique_ptr<vk::Timestamps> stamps_;               // the four marks of a run, then two a dispatch
+  std::string refused_;                                  // why the driver does not count
+  std::unique_ptr<vk::Counters> counters_;               // one a dispatch
   std::vector<vk::Commands> before_, after_;             // by slot: copies in, copies out
   std::vector<vk::Commands> main_;                       // one a submission
+  std::optional<vk::Commands> reset_, between_;          // the counters; a barrier, which is not counted
   std::vector<std::pair<double, double>> host_kernels_;  // of the last run, where the host times
 };
 

@@ -4,6 +4,8 @@
 #include <compare>
 #include <cstdint>
 #include <optional>
+#include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -13,10 +15,14 @@ enum class Timing : uint8_t {
   ends,        // when a run begins and ends, and when its copies do
   concurrent,  // around every kernel as well, while they run as they always do
   isolated,    // around every kernel, each one alone: it begins when all before it has ended
+  counters,    // no kernel's times, but the values of the device's counters, of each one alone
 };
+// By value.
+inline constexpr std::string_view kTimingNames[] = {"ends", "concurrent", "isolated", "counters"};
 
 // What is written down in a run. A timestamp may cost as much as a small kernel: then a run times a part of
-// the kernels, those whose number leaves `part` when divided by `parts`.
+// the kernels, those whose number leaves `part` when divided by `parts`. Of counters it is the pass and
+// vk::CounterList::passes: run after run, from the first to the last.
 struct Measure {
   Timing timing = Timing::ends;
   uint32_t part = 0, parts = 1;
@@ -36,7 +42,11 @@ struct RunTimes {
   // without timestamps by the host's clock, with what a submission costs in them, and for isolated only.
   // NaN for kernels that the run did not time.
   std::vector<std::pair<double, double>> kernels;
-  bool by_host = false;               // so are the kernels'
+  bool by_host = false;  // so are the kernels'
+  // By Plan::dispatches and vk::CounterList::counters, in the last pass of Timing::counters; NaN where the
+  // device has written none. Empty, and why, where the driver refused to count.
+  std::vector<std::vector<double>> counters;
+  std::string refused;
   std::optional<double> first_fetch;  // where that is one f32: the loss of a training step
 };
 

@@ -193,15 +193,16 @@ uint32_t phase_of(const Problem& p, int64_t x_offset, int64_t cols) {
 }
 
 // Tiles of shared memory for a product m x k x n, the best first: little of a tile may be idle, and tiles
-// enough fill the device.
-void add_tiles(Candidates& candidates, const vk::DeviceInfo& device, int64_t m, int64_t k, int64_t n) {
+// enough fill the device. An invocation has at most `most_sums`.
+void add_tiles(Candidates& candidates, const vk::DeviceInfo& device, int64_t m, int64_t k, int64_t n,
+               uint32_t most_sums) {
   constexpr int64_t kFill = 160;
   if (device.is_cpu() || m < 8 || k < 8 || n < 8) return;
   Candidates tiles;
   for (const Candidate& tile : {Candidate{.local_size = 256, .rows = 8, .cols = 8, .k_tile = 8},
                                 Candidate{.local_size = 128, .rows = 8, .cols = 4, .k_tile = 16},
                                 Candidate{.local_size = 64, .rows = 4, .cols = 4, .k_tile = 16}}) {
-    if (device.few_registers && tile.rows * tile.cols > 32) continue;
+    if (tile.rows * tile.cols > most_sums) continue;
     const int64_t shared = (tile.tile_m() + tile.tile_n() + 8) * tile.k_tile * 4;
     if (tile.local_size <= device.max_workgroup_invocations && shared <= device.shared_memory)
       tiles.push_back(tile);
@@ -251,8 +252,9 @@ Candidates conv_candidates(const vk::DeviceInfo& device, const Problem& p, const
       offer(32, 8, 1200);
     }
   }
-  add_tiles(candidates, device, p.rows, p.channels * product(p.taps), p.batches * product(p.out));
-  const uint32_t rows = block_of(p.rows, 4);
+  add_tiles(candidates, device, p.rows, p.channels * product(p.taps), p.batches * product(p.out),
+            device.few_registers ? 16 : 64);
+  const uint32_t rows = block_of(p.rows, device.few_registers ? 2 : 4);
   add(candidates, {.local_size = std::min(64u, device.max_workgroup_invocations),
                    .rows = rows,
                    .cols = rows == 1 && !device.is_cpu() ? 1 : strip_of(p.out[2], 4)});
@@ -278,14 +280,17 @@ Candidates weight_candidates(const vk::DeviceInfo& device, const Problem& p, con
   const bool few = p.rows * sums < 64;
   const Candidate by_rows{.rows = 1, .cols = strip_of(p.out[2], 8), .by_rows = true};
   if (few) add(candidates, by_rows);
-  add_tiles(candidates, device, p.rows, p.batches * product(p.out), p.channels * product(p.taps));
+  // Places that do not lie in fours take registers of their own: with 64 sums NVK (Mesa 26.2.6, Ampere)
+  // spills 22.
+  add_tiles(candidates, device, p.rows, p.batches * product(p.out), p.channels * product(p.taps),
+            device.few_registers || p.out[2] % 4 != 0 || dy.offset() % 4 != 0 ? 32 : 64);
   if (is_one_subgroup(device)) {
     offer(16, taps == 1 ? 4 : texels ? 2 : 1);
     offer(8, taps == 1 ? 8 : 2);
   }
   if (!few) add(candidates, by_rows);
   add(candidates, {.local_size = std::min(64u, device.max_workgroup_invocations),
-                   .rows = block_of(p.rows, 4),
+                   .rows = block_of(p.rows, device.few_registers ? 1 : 4),
                    .cols = strip_of(p.out[2], 4)});
   return candidates;
 }

@@ -179,6 +179,8 @@ Candidates candidates_of(const vk::DeviceInfo& device, const Problem& p) {
   plain.local_size = std::min(256u, device.max_workgroup_invocations);
   const bool one_subgroup = device.is_cpu() && device.fixed_subgroup_size;
   if (one_subgroup) plain.local_size = plain.lanes_n = device.subgroup_size;
+  // Four rows by four columns, of which few lie side by side, spill up to 11 on Intel's up to mtl.
+  if (device.few_registers) plain.cols = 1;
 
   Candidates candidates;
   if (p.a.size <= 4) {
@@ -186,6 +188,7 @@ Candidates candidates_of(const vk::DeviceInfo& device, const Problem& p) {
     const uint32_t rows = p.a.size == 1 ? 1 : 4;
     Candidate wide = plain;
     wide.rows = rows;
+    if (layout_of(p.b, 4, p.k) != 0) wide.cols = 4;
     wide.lanes_n = wide.local_size = one_subgroup ? device.subgroup_size : 64;
     const Candidate dot{.family = Family::dot, .lanes_n = 1, .rows = rows, .cols = 1};
     const bool along_k = p.a.k_stride == 1 && p.b.k_stride == 1;

@@ -108,6 +108,10 @@ DeviceInfo describe(VkPhysicalDevice device) {
       VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_EXECUTABLE_PROPERTIES_FEATURES_KHR, f12.pNext};
   const bool tells_executables = extensions.contains(VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME);
   if (tells_executables) f12.pNext = &executables;
+  VkPhysicalDevicePerformanceQueryFeaturesKHR queries{
+      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PERFORMANCE_QUERY_FEATURES_KHR, f12.pNext};
+  const bool has_queries = extensions.contains(VK_KHR_PERFORMANCE_QUERY_EXTENSION_NAME);
+  if (has_queries) f12.pNext = &queries;
   VkPhysicalDeviceVulkan11Features f11{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES, &f12};
   VkPhysicalDeviceFeatures2 features{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, &f11};
   vk.GetPhysicalDeviceFeatures2(device, &features);
@@ -165,7 +169,7 @@ DeviceInfo describe(VkPhysicalDevice device) {
   info.memory_budget = extensions.contains(VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
   info.cooperative_matrix = extensions.contains("VK_KHR_cooperative_matrix");
   info.executable_properties = tells_executables && executables.pipelineExecutableInfo;
-  info.performance_query = extensions.contains(VK_KHR_PERFORMANCE_QUERY_EXTENSION_NAME);
+  info.performance_query = has_queries && queries.performanceCounterQueryPools;
   const uint32_t lavapipe = v12.driverID == VK_DRIVER_ID_MESA_LLVMPIPE ? mesa_release(info.driver_info) : 0;
   info.fast_texels = lavapipe && lavapipe < kLavapipeFastStorageLoads;
   info.runs_in_order = runs_in_order(v12.driverID);
@@ -194,7 +198,8 @@ void pretend(const std::string& text, DeviceInfo& info) {
     } else if (word == "timestamp-period:inf") {
       info.timestamp_period_ns = std::numeric_limits<double>::infinity();
     } else if (!word.empty()) {
-      throw Error("STITHY_PRETEND", cat("does not know \"", word, "\""), "use gpu, range:BYTES, timestamp-bits:N or timestamp-period:inf");
+      throw Error("STITHY_PRETEND", cat("does not know \"", word, "\""),
+                  "use gpu, range:BYTES, timestamp-bits:N or timestamp-period:inf");
     }
   }
 }
@@ -341,6 +346,15 @@ std::shared_ptr<Device> Device::open(std::string_view selector) {
     executables.pNext = f12.pNext;
     f12.pNext = &executables;
   }
+  VkPhysicalDevicePerformanceQueryFeaturesKHR queries{
+      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PERFORMANCE_QUERY_FEATURES_KHR};
+  state.counts = info.performance_query && counters_enabled();
+  if (state.counts) {
+    extensions.push_back(VK_KHR_PERFORMANCE_QUERY_EXTENSION_NAME);
+    queries.performanceCounterQueryPools = VK_TRUE;
+    queries.pNext = f12.pNext;
+    f12.pNext = &queries;
+  }
   if (info.memory_budget) extensions.push_back(VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
   VkDeviceCreateInfo create{VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO, &f12};
   create.queueCreateInfoCount = 1;
@@ -374,7 +388,7 @@ Device::~Device() {
   s.fn.DestroyDevice(s.device, nullptr);
 }
 
-uint64_t Device::submit(std::span<const Commands* const> commands) {
+uint64_t Device::submit(std::span<const Commands* const> commands, std::optional<uint32_t> counter_pass) {
   const std::lock_guard lock(state_->mutex);
   // Not earlier: drivers that only compile, without a GPU, have no timelines.
   if (!state_->timeline) {
@@ -390,6 +404,11 @@ uint64_t Device::submit(std::span<const Commands* const> commands) {
   VkTimelineSemaphoreSubmitInfo timeline{VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO};
   timeline.signalSemaphoreValueCount = 1;
   timeline.pSignalSemaphoreValues = &serial;
+  VkPerformanceQuerySubmitInfoKHR pass{VK_STRUCTURE_TYPE_PERFORMANCE_QUERY_SUBMIT_INFO_KHR};
+  if (counter_pass) {
+    pass.counterPassIndex = *counter_pass;
+    timeline.pNext = &pass;
+  }
   VkSubmitInfo submit{VK_STRUCTURE_TYPE_SUBMIT_INFO, &timeline};
   submit.commandBufferCount = static_cast<uint32_t>(buffers.size());
   submit.pCommandBuffers = buffers.data();

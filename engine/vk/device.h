@@ -4,10 +4,12 @@
 #include <array>
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "engine/vk/counters.h"
 #include "engine/vk/device_info.h"
 #include "engine/vk/statistics.h"
 
@@ -101,6 +103,13 @@ class Commands {
   // Writes the time at which everything recorded before has ended, or, with `begins`, at which the device
   // comes to what follows: it then waits for nothing.
   void timestamp(const Timestamps& times, uint32_t index, bool begins = false);
+  // Forgets the values of all passes. Must be in a submission before those of the first pass, and in no
+  // command buffer that counts.
+  void reset(const Counters& counters);
+  // What is recorded between the two is counted as stretch `index`. Some counters want them to be the first
+  // and the last of the command buffer.
+  void begin(const Counters& counters, uint32_t index);
+  void end(const Counters& counters, uint32_t index);
   // Ends recording; call once before the first submission.
   void finish();
 
@@ -130,13 +139,19 @@ class Device : public std::enable_shared_from_this<Device> {
   // cache folder for the next process. Throws Error naming the first kernel that the driver refuses.
   std::vector<const Pipeline*> pipelines(std::span<const PipelineRequest> requests);
 
-  // Pipelines that are compiled from now on can be asked for their statistics. Throws Error where
+  // Pipelines that are compiled from now on can be asked for their statistics, and with `texts` for what
+  // their compiler wrote down, which takes the driver time and memory. Throws Error where
   // DeviceInfo::executable_properties is false.
-  void keep_statistics();
+  void keep_statistics(bool texts = false);
   KernelStatistics statistics(const Pipeline& pipeline) const;
 
+  // What can be counted. Throws Error where DeviceInfo::performance_query is false, or enable_counters() was
+  // not called before the device was opened.
+  const CounterList& counters();
+
   // Starts the commands, in order, after all earlier submissions; returns a serial to wait for.
-  uint64_t submit(std::span<const Commands* const> commands);
+  // `counter_pass`: of commands that count, which of CounterList::passes this is.
+  uint64_t submit(std::span<const Commands* const> commands, std::optional<uint32_t> counter_pass = {});
   void wait(uint64_t serial);
   // Waits for all submissions in the one way that old synchronization validation understands and forgets by.
   void wait_idle();
@@ -148,6 +163,7 @@ class Device : public std::enable_shared_from_this<Device> {
   friend class Buffer;
   friend class Commands;
   friend class Timestamps;
+  friend class Counters;
   Device();
   const struct Layout& layout(const PipelineRequest& request);
   void open_pipeline_cache();

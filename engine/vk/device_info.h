@@ -39,7 +39,7 @@ struct DeviceInfo {
   // Optional features.
   bool storage_16bit = false, storage_8bit = false, arithmetic_f16 = false, arithmetic_i8 = false;
   bool memory_budget = false, cooperative_matrix = false, executable_properties = false,
-       performance_query = false;
+       performance_query = false;  // hardware counters
   bool preserves_signed_zero_inf_nan = false;
   // GPU-assisted validation puts checks into every kernel (STITHY_VALIDATION=gpu).
   bool instrumented = false;

@@ -75,6 +75,8 @@ namespace stithy::vk {
   X(CreateQueryPool)                  \
   X(DestroyQueryPool)                 \
   X(CmdResetQueryPool)                \
+  X(CmdBeginQuery)                    \
+  X(CmdEndQuery)                      \
   X(CmdWriteTimestamp)                \
   X(GetQueryPoolResults)
 

@@ -62,7 +62,8 @@ VkPipeline compile(const Device::State& s, const DeviceInfo& info, const Pipelin
   create.stage.pSpecializationInfo = entries.empty() ? nullptr : &specialization;
   if (request.uses_subgroups && info.subgroup_size_control) create.stage.pNext = &required;
   create.layout = layout;
-  create.flags = s.keeps_statistics ? VK_PIPELINE_CREATE_CAPTURE_STATISTICS_BIT_KHR : 0;
+  create.flags = (s.keeps_statistics ? VK_PIPELINE_CREATE_CAPTURE_STATISTICS_BIT_KHR : 0) |
+                 (s.keeps_texts ? VK_PIPELINE_CREATE_CAPTURE_INTERNAL_REPRESENTATIONS_BIT_KHR : 0);
   VkPipeline pipeline = VK_NULL_HANDLE;
   const VkResult result = s.fn.CreateComputePipelines(s.device, s.cache, 1, &create, nullptr, &pipeline);
   s.fn.DestroyShaderModule(s.device, module, nullptr);

@@ -27,6 +27,13 @@ struct Buffer::Handles {
   VkDeviceMemory memory = VK_NULL_HANDLE;
 };
 
+// Indices among the driver's, and how their values are stored, by CounterList::counters.
+struct CountersInUse {
+  CounterList list;
+  std::vector<uint32_t> indices;
+  std::vector<VkPerformanceCounterStorageKHR> storages;
+};
+
 struct Device::State {
   VkPhysicalDevice physical = VK_NULL_HANDLE;
   VkDevice device = VK_NULL_HANDLE;
@@ -35,8 +42,10 @@ struct Device::State {
   uint32_t queue_family = 0;
   VkSemaphore timeline = VK_NULL_HANDLE;
   VkPipelineCache cache = VK_NULL_HANDLE;
-  bool keeps_statistics = false;
-  size_t cached_bytes = 0;  // of its data when it was read or saved last
+  bool keeps_statistics = false, keeps_texts = false, counts = false;
+  std::optional<CountersInUse> counters;  // chosen when they were first asked for
+  uint32_t counting = 0;                  // how many Counters hold the profiling lock
+  size_t cached_bytes = 0;                // of its data when it was read or saved last
   VkPhysicalDeviceMemoryProperties memory{};
   std::map<std::array<uint32_t, 3>, Layout> layouts;  // by bindings, texel bindings and push-constant bytes
   std::map<std::pair<const uint32_t*, std::vector<uint32_t>>, Pipeline> pipelines;
@@ -52,6 +61,9 @@ struct Commands::State {
   uint32_t sets_left = 0, descriptors_left = 0;
   ~State();
 };
+
+// Whether enable_counters() was called.
+bool counters_enabled();
 
 // Bytes from "512M"; none when the text is not a size.
 std::optional<uint64_t> parse_size(const char* text);

@@ -41,6 +41,7 @@ table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:14px}
 .plain{width:100%}
 .plain th,.plain td{text-align:left;padding:5px 14px 5px 0;border-bottom:1px solid var(--rule);overflow-wrap:anywhere}
 .plain th{color:var(--soft);font-weight:500;font-size:13px}
+.wide .plain th,.wide .plain td{overflow-wrap:break-word}
 .plain tr:last-child td,.plain tr:last-child th{border-bottom:0}
 .plain td.n,.plain th.n{text-align:right;white-space:nowrap}
 .matrix{margin:0 auto}

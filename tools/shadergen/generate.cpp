@@ -162,6 +162,8 @@ void write_info(std::ostream& out, std::string_view shader, const std::string& s
     fuse = found->second;
   const int fuse_in = fused_binding(shader, kernel, fuse.in, Access::read),
             fuse_out = fused_binding(shader, kernel, fuse.out, Access::write);
+  const bool aids =
+      std::find(directives.aids.begin(), directives.aids.end(), kernel.name) != directives.aids.end();
   for (size_t v = 0; v < kernel.modules.size(); ++v) {
     const Module& module = kernel.modules[v];
     const Facts& facts = module.facts;
@@ -172,7 +174,7 @@ void write_info(std::ostream& out, std::string_view shader, const std::string& s
         << table(facts.spec.empty(), cat("kSpecNames", index)) << ", " << facts.push_bytes << ", "
         << table(facts.capabilities.empty(), cat("kCapabilities", index, "_", v)) << ",\n     {{"
         << facts.local_size[0] << ", " << facts.local_size[1] << ", " << facts.local_size[2] << "}}, \""
-        << module.defines << "\", " << fuse_in << ", " << fuse_out << "},\n";
+        << module.defines << "\", " << fuse_in << ", " << fuse_out << (aids ? ", true" : "") << "},\n";
   }
 }
 
@@ -226,9 +228,8 @@ Directives read_directives(std::string_view shader, const std::string& stem, std
     if (hash != "#pragma" || !(words >> owner) || owner != "stithy") continue;
     const auto fail = [&](const std::string& message) {
       throw Error(cat(shader, ":", number), message,
-                  "write `#pragma stithy kernels NAME...`, `#pragma stithy variants MACRO: VALUE...` or "
-                  "`#pragma stithy "
-                  "fuse KERNEL IN OUT`");
+                  "write `#pragma stithy kernels NAME...`, `#pragma stithy variants MACRO: VALUE...`, "
+                  "`#pragma stithy fuse KERNEL IN OUT` or `#pragma stithy aids KERNEL...`");
     };
     words >> kind;
     if (kind == "fuse") {
@@ -244,6 +245,7 @@ Directives read_directives(std::string_view shader, const std::string& stem, std
     }
     std::vector<std::string>* list = kind == "kernels"    ? &directives.kernels
                                      : kind == "variants" ? &directives.variants
+                                     : kind == "aids"     ? &directives.aids
                                                           : nullptr;
     if (!list) fail(cat("unknown directive '", kind, "'"));
     if (!list->empty()) fail(cat("a second `#pragma stithy ", kind, "` line"));
@@ -266,6 +268,9 @@ Directives read_directives(std::string_view shader, const std::string& stem, std
   for (const auto& [kernel, fuse] : directives.fuse)
     if (std::find(directives.kernels.begin(), directives.kernels.end(), kernel) == directives.kernels.end())
       throw Error(std::string(shader), cat("fuse names ", kernel, ", which is no kernel of this file"));
+  for (const std::string& kernel : directives.aids)
+    if (std::find(directives.kernels.begin(), directives.kernels.end(), kernel) == directives.kernels.end())
+      throw Error(std::string(shader), cat("aids names ", kernel, ", which is no kernel of this file"));
   return directives;
 }
 

@@ -16,6 +16,7 @@ struct Directives {
   std::vector<std::string> kernels;   // the file's stem where there is no such line
   std::string variant_macro;          // "OP" of `#pragma stithy variants OP: exp log sqrt`
   std::vector<std::string> variants;  // empty where there is no such line
+  std::vector<std::string> aids;      // kernels of `#pragma stithy aids copy`
   struct Fuse {
     std::string in, out;  // names of buffers, empty for none
   };

@@ -13,6 +13,7 @@
 //   OP_<value>
 //   #pragma stithy fuse softmax x y                   pointwise ops may be built into what it reads as x and
 //   writes as y
+//   #pragma stithy aids sum_slices                    a kernel that prepares or finishes the work of others
 // Without --spirv-opt the modules are embedded as glslang wrote them.
 #include <fcntl.h>
 #include <spawn.h>

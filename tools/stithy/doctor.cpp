@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <cstdio>
-#include <limits>
 #include <map>
 #include <optional>
 #include <set>
@@ -8,10 +7,9 @@
 #include "engine/core/error.h"
 #include "engine/graph/device.h"
 #include "engine/graph/kernel.h"
-#include "engine/graph/program.h"
 #include "engine/vk/device.h"
-#include "tests/harness.h"
 #include "tools/stithy/commands.h"
+#include "tools/stithy/self_test.h"
 
 namespace stithy {
 namespace {
@@ -56,37 +54,11 @@ struct Tally {
   std::vector<std::string> failures;
 };
 
-// The NaN finder's kernel belongs to no op's row: it must find a planted NaN, and nothing in clean numbers.
-std::string test_nan_finder() {
-  const Tensor x = input("x", {300});
-  ProgramOptions options;
-  options.name = "self-test";
-  options.find_nan = true;
-  Program program({x}, {}, options);
-  Array values({300}, DType::f32);
-  const Feed feeds[] = {{x, &values}};
-  program.submit(feeds);
-  values.set(257, std::numeric_limits<double>::quiet_NaN());
-  try {
-    program.submit(feeds);
-  } catch (const Error& error) {
-    return error.message().find("[257]") == std::string::npos ? "names another element: " + error.message()
-                                                              : "";
-  }
-  return "does not see a NaN";
-}
-
 // Runs every case of every op once on the device in use, and books its verdict on the kernels that ran.
 Tally test_kernels() {
   Tally tally;
   const auto run = [&](const testing::Row& row, const testing::Case& test, bool quick) {
-    testing::Verdict verdict;
-    try {
-      verdict = testing::run_case(row.op, test, quick);
-    } catch (const std::exception& error) {
-      verdict.kernels = testing::kernels_of(row);
-      verdict.failures.push_back(error.what());
-    }
+    const testing::Verdict verdict = run_case(row, test, quick);
     for (const std::string& kernel : verdict.kernels)
       ++(verdict.failures.empty() ? tally.kernels[kernel].first : tally.kernels[kernel].second);
     for (const std::string& failure : verdict.failures)
@@ -103,12 +75,7 @@ Tally test_kernels() {
                                [&](const std::string& name) { return tally.kernels.contains(name); }))
         run(row, test, false);
     }
-  std::string failure;
-  try {
-    failure = test_nan_finder();
-  } catch (const std::exception& error) {
-    failure = error.what();
-  }
+  const std::string failure = test_nan_finder();
   tally.offered.insert("find_nan");
   tally.kernels["find_nan"] = {failure.empty(), !failure.empty()};
   if (!failure.empty()) tally.failures.push_back("find_nan: " + failure);

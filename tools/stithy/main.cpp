@@ -18,11 +18,13 @@ constexpr Command kCommands[] = {
      stithy::doctor},
     {"bench", "[NAME ...] [--help] ...", "time ops and training steps, beside the device's peaks and a BLAS",
      stithy::bench},
-    {"kernels", "[--device D]", "list every kernel's registers, spills and memory; fail where one spills",
-     stithy::kernels},
+    {"conformance", "[--device D] [--out DIR] ...",
+     "check every op, gradient and kernel and short training runs on a device, and write a certificate",
+     stithy::conformance},
     {"ops", "[--markdown]", "list the ops: dtypes, gradient, kernels, tests", stithy::ops},
     {"profile", "[OPTIONS] -- PROGRAM ...",
-     "tell where the steps of a program spend their time; --help says more", stithy::profile},
+     "tell where the steps of a program spend their time, or with --static what compilers make of kernels",
+     stithy::profile},
     {"tune", "[WORKLOAD ...] [--show]",
      "measure the ways in which ops can run on this device, and keep the fastest", stithy::tune},
 };
@@ -30,7 +32,7 @@ constexpr Command kCommands[] = {
 void print_usage(std::FILE* out) {
   std::fprintf(out, "usage: stithy COMMAND [OPTIONS]\n\n");
   for (const Command& command : kCommands)
-    std::fprintf(out, "  %-7s %-24s %s\n", command.name, command.arguments, command.doc);
+    std::fprintf(out, "  %-11s %-28s %s\n", command.name, command.arguments, command.doc);
 }
 
 }  // namespace

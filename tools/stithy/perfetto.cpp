@@ -202,14 +202,7 @@ class Lanes {
   std::vector<std::pair<uint64_t, uint64_t>> lanes_;  // a track, and when its last slice ends
 };
 
-std::string_view word(Timing timing) {
-  switch (timing) {
-    case Timing::ends: return "ends";
-    case Timing::concurrent: return "concurrent";
-    case Timing::isolated: return "isolated";
-  }
-  return "";
-}
+std::string_view word(Timing timing) { return kTimingNames[static_cast<size_t>(timing)]; }
 
 Annotations annotations_of(const ProfiledRun& run) {
   const Measure& measure = run.times.measure;

@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <chrono>
@@ -21,6 +22,9 @@
 #include "engine/peaks.h"
 #include "tools/stithy/commands.h"
 #include "tools/stithy/profile_report.h"
+#include "tools/stithy/profile_static.h"
+#include "tools/stithy/profile_targets.h"
+#include "tools/stithy/temporary_folder.h"
 
 namespace stithy {
 namespace {
@@ -41,12 +45,16 @@ constexpr const char* kUsage =
     "  --program NAME     of the programs that it makes, the one called so, or its number (the longest)\n"
     "  --by op|layer|kernel|call   what a line of the table is (op)\n"
     "  --op, --layer, --kernel, --phase PATTERN   only these; * stands for any text\n"
+    "  --counters PATTERN hardware counters in the table (the driver's first three), where it has any\n"
     "  --top N            lines (20; 0: all)\n"
     "  --baseline FILE    compare with a profile; exit code 3 where something is slower by more than\n"
     "  --threshold P      percent (5), beyond what the runs differ by among themselves\n"
     "  --save FILE, --jsonl FILE, --perfetto FILE, --html FILE   what was measured, for later, for programs, "
     "for\n"
     "                     ui.perfetto.dev, for a browser\n"
+    "  --target T,T,...   also what the compilers of other GPUs make of the program (stithy profile --static "
+    "--targets),\n"
+    "  --runner COMMAND   ... asked through it: \"COMMAND {} --\" with {} for the target\n"
     "  --device D         as in stithy doctor";
 
 struct Options {
@@ -54,6 +62,8 @@ struct Options {
   ReportOptions report;
   std::optional<std::string> show, save;
   bool whole = false, help = false;
+  std::vector<std::string> targets;
+  figures::Runner runner;
   std::span<const std::string> command;
 };
 
@@ -111,6 +121,8 @@ Options parse(std::span<const std::string> arguments) {
       report.filter.kernel = value();
     else if (a == "--phase")
       report.filter.phase = value();
+    else if (a == "--counters")
+      report.counters = value();
     else if (a == "--top")
       report.top = static_cast<size_t>(number_of(a, value(), 0));
     else if (a == "--baseline")
@@ -127,6 +139,10 @@ Options parse(std::span<const std::string> arguments) {
       report.perfetto = value();
     else if (a == "--html")
       report.html = value();
+    else if (a == "--target")
+      options.targets = figures::split_targets(value());
+    else if (a == "--runner")
+      options.runner.command = value();
     else if (a == "--device")
       setenv("STITHY_DEVICE", value().c_str(), 1);
     else
@@ -138,28 +154,12 @@ Options parse(std::span<const std::string> arguments) {
     throw Error("stithy profile",
                 options.show ? "takes a program or --show, not both" : "what shall be profiled?",
                 "stithy profile -- PROGRAM ARGUMENTS; stithy profile --help");
+  if (options.show && !options.targets.empty())
+    throw Error("stithy profile", "--target needs the program itself, not --show");
+  for (const std::string& target : options.targets)
+    figures::architecture_of(target);  // throws where it is unknown
   return options;
 }
-
-// A folder for the profile of a process, gone with this object.
-class Folder {
- public:
-  Folder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "stithy-profile-XXXXXX").string();
-    if (!mkdtemp(pattern.data()))
-      throw Error("stithy profile", cat("cannot make ", pattern, ": ", std::strerror(errno)));
-    path_ = pattern;
-  }
-  ~Folder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  Folder(const Folder&) = delete;
-  std::string file() const { return (path_ / "profile.json").string(); }
-
- private:
-  std::filesystem::path path_;
-};
 
 pid_t start(const Options& options, const std::string& file) {
   std::fflush(nullptr);
@@ -182,11 +182,12 @@ pid_t start(const Options& options, const std::string& file) {
 
 // Runs the program until its profile is there, or to its end.
 Profile measure(const Options& options) {
-  const Folder folder;
+  const TemporaryFolder folder(std::filesystem::temp_directory_path());
+  const std::string file = folder.file("profile.json");
   const Peaks before = measure_peaks();
   // Ctrl-C reaches the program, too, which writes what it has.
   std::signal(SIGINT, SIG_IGN);
-  const pid_t process = start(options, folder.file());
+  const pid_t process = start(options, file);
   using Clock = std::chrono::steady_clock;
   std::optional<Clock::time_point> written;
   constexpr std::pair<int, int> kStops[] = {{SIGINT, 0}, {SIGTERM, 15}, {SIGKILL, 20}};  // after seconds
@@ -196,7 +197,7 @@ Profile measure(const Options& options) {
     ended = waitpid(process, &status, WNOHANG);
     if (ended < 0 && errno == EINTR) ended = 0;
     if (ended != 0) break;
-    if (!options.whole && !written && std::filesystem::exists(folder.file())) written = Clock::now();
+    if (!options.whole && !written && std::filesystem::exists(file)) written = Clock::now();
     while (written && stop < std::size(kStops) &&
            Clock::now() - *written >= std::chrono::seconds(kStops[stop].second))
       kill(process, kStops[stop++].first);
@@ -206,13 +207,13 @@ Profile measure(const Options& options) {
   const bool failed = stop == 0 && !(WIFEXITED(status) && WEXITSTATUS(status) == 0);
   const std::string end =
       WIFEXITED(status) ? cat("with exit code ", WEXITSTATUS(status)) : cat("by signal ", WTERMSIG(status));
-  if (!std::filesystem::exists(folder.file()))
+  if (!std::filesystem::exists(file))
     throw Error("stithy profile", cat(options.command[0], " ended ", end, " and left no profile"),
                 failed ? "" : "does it use the library, and train or predict?");
   if (failed)
     std::fprintf(stderr, "%s ended %s; what was measured until then follows\n", options.command[0].c_str(),
                  end.c_str());
-  Profile profile = parse_profile(read_file(folder.file()), folder.file());
+  Profile profile = parse_profile(read_file(file), file);
   profile.command.assign(options.command.begin(), options.command.end());
   // The machine may do other work now or have done then: the better of the two.
   const Peaks after = measure_peaks();
@@ -224,6 +225,8 @@ Profile measure(const Options& options) {
 }  // namespace
 
 int profile(std::span<const std::string> arguments) {
+  const auto program = std::ranges::find(arguments, "--");
+  if (std::find(arguments.begin(), program, "--static") != program) return profile_static(arguments);
   const Options options = parse(arguments);
   if (options.help) {
     std::printf("%s\n", kUsage);
@@ -235,8 +238,16 @@ int profile(std::span<const std::string> arguments) {
     baseline = parse_profile(read_file(*options.report.baseline), *options.report.baseline);
   const Profile profile =
       options.show ? parse_profile(read_file(*options.show), *options.show) : measure(options);
+  bool silent = false;  // a target
+  for (const std::string& target : options.targets) try {
+      profile.targets.push_back(ask_target(target, options.runner, options.command));
+    } catch (const Error& error) {
+      std::fprintf(stderr, "%s\n", error.what());
+      silent = true;
+    }
   if (options.save) write_file_atomically(*options.save, to_json(profile));
-  return report(profile, baseline ? &*baseline : nullptr, options.report);
+  const int result = report(profile, baseline ? &*baseline : nullptr, options.report);
+  return silent && result == 0 ? 1 : result;
 }
 
 }  // namespace stithy

@@ -112,7 +112,9 @@ void add_shares(const ProfiledProgram& program, StepFigures& step) {
     if (parts > 1) in_kernels *= parts / step.overlap;
     kernels.push_back(in_kernels / in_all);
     copies.push_back(in_copies / in_all);
-    if (ends.size() >= rounds.size()) costs.push_back(in_all / parts / whole(ends[i]->times) - 1);
+    // The trials before the first round have no partner.
+    if (i + ends.size() >= rounds.size())
+      costs.push_back(in_all / parts / whole(ends[i + ends.size() - rounds.size()]->times) - 1);
   }
   step.kernels = median(kernels), step.copies = median(copies);
   step.gaps = std::max(0.0, 1 - step.kernels - step.copies);

@@ -9,6 +9,7 @@
 #include "engine/core/cache.h"
 #include "engine/core/error.h"
 #include "engine/graph/kernel.h"
+#include "engine/statistics_json.h"
 #include "nn/run/report.h"
 #include "tools/stithy/profile_page.h"
 
@@ -21,10 +22,6 @@ using Json = nlohmann::ordered_json;
 Json known(double value) { return std::isfinite(value) ? Json(value) : Json(); }
 Json known(const std::optional<double>& value) { return value ? known(*value) : Json(); }
 Json positive(double value) { return value > 0 ? known(value) : Json(); }
-template <class T>
-Json optional_json(const std::optional<T>& value) {
-  return value ? Json(*value) : Json();
-}
 Json json_of(const Quantiles& q) {
   return q.samples ? Json{{"p50", known(q.p50)}, {"p95", known(q.p95)}} : Json();
 }
@@ -182,43 +179,65 @@ Json statistics_json(const ProfiledKernel& kernel) {
   if (!kernel.statistics) return {};
   const vk::KernelStatistics& s = *kernel.statistics;
   Json own = Json::array();
-  for (const auto& [name, value] : s.own) own.push_back({name, known(value)});
-  return {{"registers", optional_json(s.registers)}, {"spills", optional_json(s.spills)},
-          {"shared", optional_json(s.shared_bytes)}, {"scratch", optional_json(s.scratch_bytes)},
-          {"code", optional_json(s.code_bytes)},     {"own", own}};
+  for (const vk::Executable& executable : s.executables)
+    for (const vk::DriverFigure& figure : executable.own)
+      own.push_back({s.executables.size() > 1 ? cat(executable.name, ": ", figure.name) : figure.name,
+                     known(vk::number_of(figure))});
+  Json json{{"own", own}};
+  vk::put_statistics(json, s);
+  return json;
 }
 
-// By their places in Profile::kernels; those of other programs have a name alone.
+// The final assembly, or what comes nearest to it.
+Json texts_json(const ProfiledKernel& kernel) {
+  Json texts = Json::array();
+  if (!kernel.statistics) return texts;
+  for (const vk::Executable& executable : kernel.statistics->executables) {
+    const vk::KernelText* text = vk::assembly_of(executable);
+    if (!text && !executable.texts.empty()) text = &executable.texts.back();
+    if (text)
+      texts.push_back({{"name", text->name}, {"description", text->description}, {"text", text->text}});
+  }
+  return texts;
+}
+
+Json kernel_json(const ProfiledKernel& kernel, const std::string& name, Json& shaders) {
+  const std::string file = kernel.shader + ".comp";
+  std::vector<std::string> files;
+  if (const std::string_view* text = text_of(file)) {
+    files.push_back(file);
+    add_includes(kernel.fused_text, files);
+    add_includes(*text, files);
+  }
+  for (const std::string& included : files) shaders[included] = *text_of(included);
+  Json constants = Json::array();
+  for (const auto& [constant, value] : kernel.constants) constants.push_back({constant, value});
+  return {{"name", name},
+          {"used", true},
+          {"shader", file},
+          {"files", files},
+          {"defines", kernel.defines},
+          {"constants", constants},
+          {"hash", kernel.hash},
+          {"another", !files.empty() && is_another(kernel)},
+          {"fused", kernel.fused_text},
+          {"statistics", statistics_json(kernel)},
+          {"texts", texts_json(kernel)}};
+}
+
+// By their places in Profile::kernels, those of other programs with a name alone; then those of other GPUs.
 Json kernels_json(const Analysis& analysis, Json& shaders) {
   std::set<size_t> used;
   for (const ProfiledCall& call : analysis.program->calls) used.insert(call.kernel);
   Json all = Json::array();
   for (size_t i = 0; i < analysis.profile->kernels.size(); ++i) {
     const ProfiledKernel& kernel = analysis.profile->kernels[i];
-    Json one{{"name", kernel.name}, {"used", used.contains(i)}};
-    if (used.contains(i)) {
-      const std::string file = kernel.shader + ".comp";
-      std::vector<std::string> files;
-      if (const std::string_view* text = text_of(file)) {
-        files.push_back(file);
-        add_includes(kernel.fused_text, files);
-        add_includes(*text, files);
-      }
-      for (const std::string& name : files) shaders[name] = *text_of(name);
-      Json constants = Json::array();
-      for (const auto& [name, value] : kernel.constants) constants.push_back({name, value});
-      one.update({{"shader", file},
-                  {"files", files},
-                  {"defines", kernel.defines},
-                  {"constants", constants},
-                  {"hash", kernel.hash},
-                  {"another", !files.empty() && is_another(kernel)},
-                  {"fused", kernel.fused_text},
-                  {"statistics", statistics_json(kernel)},
-                  {"texts", Json::array()}});
-    }
-    all.push_back(std::move(one));
+    all.push_back(used.contains(i) ? kernel_json(kernel, kernel.name, shaders)
+                                   : Json{{"name", kernel.name}, {"used", false}});
   }
+  for (const ProfiledTarget& target : analysis.profile->targets)
+    for (const ProfiledKernel& kernel : target.kernels)
+      all.push_back(kernel_json(kernel, cat(kernel.name, " on ", target.target), shaders));
   return all;
 }
 

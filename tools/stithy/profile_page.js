@@ -325,8 +325,10 @@ function setUpTable() {
 
 // ---- kernels: what is in them is put there when they are opened
 const kStatistics = [
-  ['registers', 'registers'], ['spills', 'spills'], ['shared', 'shared memory', format.bytes],
-  ['scratch', 'scratch memory', format.bytes], ['code', 'code', format.bytes],
+  ['registers', 'registers'], ['scalar_registers', 'scalar registers'], ['spills', 'spills'],
+  ['shared_bytes', 'shared memory', format.bytes], ['scratch_bytes', 'scratch memory', format.bytes],
+  ['code_bytes', 'code', format.bytes], ['instructions', 'instructions'], ['cycles', 'estimated cycles'],
+  ['subgroup_size', 'subgroup size'], ['occupancy', 'subgroups at once'], ['most_subgroups', '\u2026 of at most'],
 ];
 function pairTable(title, pairs) {
   return el('div', {}, el('h3', {}, title), el('table', { class: 'plain' }, el('tbody', {},
@@ -340,6 +342,7 @@ function statisticsOf(kernel) {
   const common = kStatistics.filter(([key]) => known(statistics[key]))
     .map(([key, name, text]) => [name, text ? text(statistics[key]) : statistics[key]]);
   return [common.length ? pairTable('In common words', common) : '',
+    statistics.mix ? pairTable('Instructions, by kind', Object.entries(statistics.mix)) : '',
     statistics.own.length ? pairTable('In the driver\u2019s words', statistics.own.map(([name, value]) => [name, known(value) ? value : kNone])) : ''];
 }
 function sourceOf(kernel) {

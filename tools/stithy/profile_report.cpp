@@ -12,7 +12,9 @@
 #include "engine/core/error.h"
 #include "engine/core/file.h"
 #include "tools/stithy/perfetto.h"
+#include "tools/stithy/profile_counters.h"
 #include "tools/stithy/profile_html.h"
+#include "tools/stithy/profile_targets.h"
 
 namespace stithy::profiling {
 namespace {
@@ -187,6 +189,8 @@ void print_rows(const std::vector<Row>& rows, const std::vector<Change>& changes
   for (const char* title :
        {"calls", "p50 us", "p95 us", "%step", "alone us", "GFLOP/s", "GB/s", "FLOP/B", "bound", "%roof"})
     header.push_back(title);
+  const std::vector<size_t> counters = counters_shown(a, options.counters);
+  for (size_t counter : counters) header.push_back(title_of(a.profile->counters->counters[counter]));
   if (!changes.empty()) header.push_back("vs base");
   Table table(std::move(header), texts);
   const size_t shown = options.top ? std::min(options.top, rows.size()) : rows.size();
@@ -204,6 +208,10 @@ void print_rows(const std::vector<Row>& rows, const std::vector<Change>& changes
     line.push_back(row.intensity && *row.intensity > 0 ? significant(*row.intensity) : "-");
     line.push_back(row.bound.empty() ? "-" : row.bound);
     line.push_back(row.roof_share ? printed("%.0f", 100 * *row.roof_share) : "-");
+    for (size_t counter : counters) {
+      const std::optional<double> value = counter_of(a, row, counter);
+      line.push_back(value ? significant(*value) : "-");
+    }
     if (!changes.empty()) line.push_back(versus(changes[i]));
     table.add(std::move(line));
   }
@@ -237,6 +245,7 @@ void print_end(const Analysis& a) {
         "coverage not known: this device writes no timestamps; each kernel was timed by the host, alone, "
         "with its submission\n");
   }
+  std::printf("%s\n", counters_line(a).c_str());
   for (const std::string& line : advice_of(a)) std::printf("advice   %s\n", line.c_str());
 }
 
@@ -298,6 +307,10 @@ std::string to_jsonl(const Analysis& a) {
   const auto dumped = [](const Json& json) {
     return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
   };
+  Json counters = Json::array();
+  if (profile.counters)
+    for (const vk::Counter& c : profile.counters->counters)
+      counters.push_back({{"name", c.name}, {"category", c.category}, {"unit", c.unit}});
   std::string text =
       dumped({{"profile", a.program->name},
               {"command", profile.command},
@@ -317,6 +330,7 @@ std::string to_jsonl(const Analysis& a) {
               {"barriers", step.barriers},
               {"reuse_barriers", step.reuse_barriers},
               {"needless_barriers", step.needless.size()},
+              {"counters", counters},
               {"planned_bytes", a.program->arena_bytes + a.program->variable_bytes +
                                     a.program->constant_bytes + a.program->transfer_bytes}});
   const std::vector<uint64_t> live = live_bytes(*a.program);
@@ -324,6 +338,9 @@ std::string to_jsonl(const Analysis& a) {
   std::ranges::sort(rows, {}, [](const Row& row) { return row.calls[0]; });
   for (const Row& row : rows) {
     const ProfiledCall& call = a.program->calls[row.calls[0]];
+    Json counted = Json::array();
+    if (!a.program->counters.empty())
+      for (double value : a.program->counters[row.calls[0]]) counted.push_back(known(value));
     text += dumped({{"call", row.calls[0] + 1},
                     {"op", row.op},
                     {"phase", row.phase},
@@ -342,7 +359,8 @@ std::string to_jsonl(const Analysis& a) {
                     {"gbs", row.gbs},
                     {"bound", row.bound},
                     {"roof_share", row.roof_share ? Json(*row.roof_share) : Json()},
-                    {"live_bytes", live[row.calls[0]]}});
+                    {"live_bytes", live[row.calls[0]]},
+                    {"counters", counted}});
   }
   return text;
 }
@@ -382,6 +400,7 @@ int report(const Profile& profile, const Profile* baseline, const ReportOptions&
   }
   print_step(analysis);
   print_rows(rows, changes, analysis, options);
+  print_targets(profile.targets, options.top);
   print_end(analysis);
   if (!before) return 0;
   for (const std::string& line : slower) std::printf("slower   %s\n", line.c_str());

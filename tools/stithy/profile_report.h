@@ -16,6 +16,7 @@ struct ReportOptions {
   size_t top = 20;                      // 0: all
   double threshold = 0.05;              // of a regression, as a share
   std::optional<std::string> baseline;  // its name, for messages
+  std::optional<std::string> counters;  // a pattern of the hardware counters in the table
   std::optional<std::string> jsonl, perfetto, html;
 };
 
