@@ -130,7 +130,7 @@ if [[ -x $sample ]]; then
   done
   if command -v protoc >/dev/null; then
     protoc --decode_raw <"$scratch/real.pftrace" >"$scratch/decoded" || fail "protoc cannot decode the trace"
-    for name in '"host"' '"queue"' '"memory alive"' '"loss"' '"kernels"' '"adam_update"' '"copy in"' '"compile"'; do
+    for name in '"queue"' '"memory alive"' '"loss"' '"kernels"' '"adam_update"' '"copy in"' '"compile"'; do
       grep -q ": $name" "$scratch/decoded" || fail "no $name in the trace"
     done
   fi
