@@ -88,6 +88,14 @@ Profile made_up_profile(const MadeUp& made_up) {
                     {named("matmul"), named("net.linear"), 0, 1000, 3000, 1, 3},
                     {named("scratch of add"), "", 0, 4000, 500, 4, 4}};
 
+  if (made_up.counters) {
+    profile.counters = vk::CounterList{.passes = 1, .offered = 7};
+    profile.counters->counters = {{.name = named("waves"), .adds = true},
+                                  {.name = named("busy"), .unit = "%"}};
+    for (size_t i = 0; i < program.calls.size(); ++i)
+      program.counters.push_back({static_cast<double>(100 * i), i == 5 ? kUnknown : 50.0});
+  }
+
   uint64_t number = 5;
   const auto run = [&](Measure measure) {
     program.measured.push_back(run_of(++number, measure, made_up.timestamps));

@@ -8,7 +8,8 @@ namespace stithy::testing {
 struct MadeUp {
   bool timestamps = true;
   bool peaks = true;
-  std::string name;  // stands for, or in, every name that a driver or a program gives; empty: plain ones
+  bool counters = false;  // two: "waves", which adds, and "busy [%]", which does not
+  std::string name;       // stands for, or in, every name that a driver or a program gives; empty: plain ones
 };
 
 // A training step of six calls of four kernels in two layers, run 3 times whole and then in two rounds of an

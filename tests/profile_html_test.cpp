@@ -161,6 +161,26 @@ TEST_SUITE("profile_html") {
     CHECK(json["program"]["making"][0].is_null());
   }
 
+  TEST_CASE("hardware counters join the views, or the page says why not") {
+    CHECK(data_of(testing::made_up_profile())["counters"].is_null());
+    const auto data = data_of(testing::made_up_profile({.counters = true}));
+    CHECK(data["counters"]["counted"] == true);
+    CHECK(data["counters"]["names"][1]["name"] == "busy [%]");
+    CHECK(data["rows"]["call"].size() == 6);
+    for (const auto& row : data["rows"]["call"]) {
+      const int call = row["calls"][0];
+      CHECK(row["counters"][0] == 100 * call);
+      CHECK(row["counters"][1] == (call == 5 ? nlohmann::json() : nlohmann::json(50)));
+    }
+    for (const auto& row : data["rows"]["kernel"])
+      if (row["kernel"] == "matmul") CHECK(row["counters"][0] == 400);  // calls 1 and 3
+    Profile refused = testing::made_up_profile({.counters = true});
+    refused.programs[0].counters.clear();
+    refused.counters_refused = "no right to";
+    CHECK(data_of(refused)["counters"]["counted"] == false);
+    CHECK(data_of(refused)["counters"]["refused"] == "no right to");
+  }
+
   // For profile_page.sh, which opens them in a browser.
   TEST_CASE("pages for a browser") {
     const char* folder = std::getenv("STITHY_PAGES");
@@ -170,6 +190,7 @@ TEST_SUITE("profile_html") {
     };
     write("plain", testing::made_up_profile());
     write("hostile", testing::made_up_profile({.name = kHostile}));
+    write("counters", testing::made_up_profile({.counters = true}));
     write("host", testing::made_up_profile({.timestamps = false, .peaks = false}));
     Profile untimed = testing::made_up_profile({.timestamps = false});
     for (ProfiledRun& run : untimed.programs[0].measured) run.times.kernels.clear();

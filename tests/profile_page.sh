@@ -16,13 +16,15 @@ cat >"$scratch/probe.js" <<'JS'
 const count = (selector) => document.querySelectorAll(selector).length;
 const wait = (ms) => new Promise((done) => setTimeout(done, ms));
 (async () => {
-  await wait(300);
+  // Charts are drawn with the next frame, which may come late.
+  for (let i = 0; i < 200 && !(count('#memory .line') && (count('#roofline svg') || !data.timed)); ++i) await wait(100);
+  await wait(200);
   const all = {
     inner: innerWidth, wide: document.documentElement.scrollWidth, points: count('#roofline circle.point'),
     roofs: count('#roofline .roof'), frames: count('#flame .frame'), blocks: count('#timeline .block'),
     barriers: count('#timeline .barrier'), needless: count('#timeline .barrier.needless'), kernels: count('details.page'),
     rows: count('#table tbody tr'), images: count('img'), background: getComputedStyle(document.body).backgroundColor,
-    lines: count('#memory .line'),
+    lines: count('#memory .line'), columns: count('#table th'),
   };
   // No label leaves its chart or lies on another.
   const boxes = [...document.querySelectorAll('#roofline text')].map((text) => [text, text.getBoundingClientRect()]);
@@ -56,6 +58,7 @@ const wait = (ms) => new Promise((done) => setTimeout(done, ms));
   for (const details of document.querySelectorAll('details')) details.open = true;
   await wait(300);
   all.sources = [...document.querySelectorAll('details.page pre')].filter((pre) => pre.textContent.length > 100).length;
+  all.tables = [...document.querySelectorAll('details.page h3')].filter((head) => head.textContent.startsWith('Hardware')).length;
   all.beside = count('.code.beside');
   all.wideOpen = document.documentElement.scrollWidth;
   // The sources speak of NaN themselves.
@@ -76,7 +79,7 @@ look() {
 HTML
   rm -rf "$scratch/browser"
   dom=$(timeout 120 "$browser" --headless --no-sandbox --disable-gpu --disable-background-networking --user-data-dir="$scratch/browser" \
-    --window-size=1400,1000 --hide-scrollbars --blink-settings=preferredColorScheme="$scheme" --virtual-time-budget=20000 --enable-logging=stderr \
+    --window-size=1400,1000 --hide-scrollbars --blink-settings=preferredColorScheme="$scheme" --virtual-time-budget=60000 --enable-logging=stderr \
     --dump-dom "file://$scratch/around.html" 2>"$scratch/console")
   grep CONSOLE "$scratch/console" && fail "$page at $width: the console says something"
   seen=$(grep -oE '<title>[^<]*</title>' <<<"$dom" | head -n 1)
@@ -92,7 +95,7 @@ for width in 1280 390; do
   for scheme in 0 1; do
     look "$scratch/plain.html" $width $scheme
     expect "plain, $width" inner=$width wide=$width wideOpen=$width points=4 roofs=1 frames=17 blocks=8 barriers=4 needless=1 kernels=4 \
-      rows=6 filtered=0 beside=0 images=0 lines=1 outside=0 collisions=0 zoomed=true odd=none
+      rows=6 filtered=0 beside=0 images=0 lines=1 outside=0 collisions=0 zoomed=true columns=13 tables=0 odd=none
     [[ $seen =~ sources=([0-9]+) && ${BASH_REMATCH[1]} -ge 4 ]] || fail "plain: sources are missing: $seen"
     backgrounds[scheme]=$(grep -oE 'background=[^;]*' <<<"$seen")
   done
@@ -104,6 +107,9 @@ for width in 1280 390; do
   look "$scratch/hostile.html" $width 1
   expect "hostile, $width" wide=$width wideOpen=$width images=0 kernels=4 blocks=8 odd=none
 done
+
+look "$scratch/counters.html" 390 1
+expect "with counters" columns=15 tables=4 wide=390 wideOpen=390 odd=none
 
 # What a driver wrote down stands beside the source.
 sed 's:"texts"\:\[\]:"texts"\:[{"name"\:"ISA","description"\:"final","text"\:"v_add_f32 v0, v1, v2"}]:g' "$scratch/plain.html" >"$scratch/texts.html"
@@ -124,7 +130,7 @@ if [[ -x $sample ]]; then
   done
   if command -v protoc >/dev/null; then
     protoc --decode_raw <"$scratch/real.pftrace" >"$scratch/decoded" || fail "protoc cannot decode the trace"
-    for name in '"host"' '"queue"' '"memory alive"' '"loss"' '"kernels"' '"adam_update"' '"copy in"' '"compile"'; do
+    for name in '"queue"' '"memory alive"' '"loss"' '"kernels"' '"adam_update"' '"copy in"' '"compile"'; do
       grep -q ": $name" "$scratch/decoded" || fail "no $name in the trace"
     done
   fi

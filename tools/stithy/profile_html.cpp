@@ -11,6 +11,7 @@
 #include "engine/graph/kernel.h"
 #include "engine/statistics_json.h"
 #include "nn/run/report.h"
+#include "tools/stithy/profile_counters.h"
 #include "tools/stithy/profile_page.h"
 
 namespace stithy::profiling {
@@ -59,10 +60,36 @@ Json json_of(const Row& row) {
           {"roof", known(row.roof_share)}};
 }
 
-Json rows_json(const std::vector<Row>& rows) {
+bool counted(const Analysis& analysis) {
+  return analysis.profile->counters && !analysis.program->counters.empty();
+}
+
+Json rows_json(const Analysis& analysis, const std::vector<Row>& rows) {
   Json all = Json::array();
-  for (const Row& row : rows) all.push_back(json_of(row));
+  for (const Row& row : rows) {
+    Json one = json_of(row);
+    if (counted(analysis)) {
+      Json& values = one["counters"] = Json::array();
+      for (size_t i = 0; i < analysis.profile->counters->counters.size(); ++i)
+        values.push_back(known(counter_of(analysis, row, i)));
+    }
+    all.push_back(std::move(one));
+  }
   return all;
+}
+
+// What the driver counts, and whether it did.
+Json counters_json(const Analysis& analysis) {
+  const Profile& profile = *analysis.profile;
+  if (!profile.counters) return {};
+  Json names = Json::array();
+  for (const vk::Counter& counter : profile.counters->counters)
+    names.push_back({{"name", title_of(counter)}, {"description", counter.description}});
+  return {{"names", names},
+          {"offered", profile.counters->offered},
+          {"passes", profile.counters->passes},
+          {"counted", counted(analysis)},
+          {"refused", profile.counters_refused}};
 }
 
 // In the order of the program; with the figures of its row.
@@ -308,10 +335,11 @@ Json data_of(const Analysis& analysis) {
           {"shaders", std::move(shaders)},
           {"calls", calls_json(analysis, calls)},
           {"rows",
-           {{"op", rows_json(rows_of(analysis, View::op))},
-            {"layer", rows_json(rows_of(analysis, View::layer))},
-            {"kernel", rows_json(rows_of(analysis, View::kernel))},
-            {"call", rows_json(calls)}}},
+           {{"op", rows_json(analysis, rows_of(analysis, View::op))},
+            {"layer", rows_json(analysis, rows_of(analysis, View::layer))},
+            {"kernel", rows_json(analysis, rows_of(analysis, View::kernel))},
+            {"call", rows_json(analysis, calls)}}},
+          {"counters", counters_json(analysis)},
           {"run", run_json(program)},
           {"memory", memory_json(analysis)}};
 }

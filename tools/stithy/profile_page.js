@@ -120,7 +120,15 @@ function callDetails(index) {
 
 // ---- the step as a whole
 const stepOf = () => data.step.device || data.step.host;
-function say(id, ...lines) { find(id).textContent = lines.filter(Boolean).join(' '); }
+function say(id, ...lines) { find(id).textContent = lines.filter(Boolean).join(' ').replace(/ (?=[;.])/g, ''); }
+function countersText() {
+  if (!data.counters) return 'none: this driver has no VK_KHR_performance_query';
+  const { names, offered, passes, counted, refused } = data.counters;
+  if (refused) return `none: the driver refused, ${refused}`;
+  const used = `${names.length} of the driver\u2019s ${offered}`;
+  if (!names.length) return used;
+  return counted ? `${used}, counted in ${passes} runs of each call alone` : `${used}; too few runs to count them`;
+}
 function drawOverview() {
   const { step, program } = data;
   find('device').textContent = `${data.device} \u00b7 ${[data.driver, data.driverInfo].filter(Boolean).join(', ')}`;
@@ -175,6 +183,7 @@ function drawOverview() {
       ? `${data.timestampBits} bits, ${format.number(data.timestampPeriod)} ns each` : 'none: this device writes none'],
     ['peaks, measured beside the program', data.peaks
       ? `${format.count(data.peaks.flops, 'FLOP/s')} in fp32, ${format.count(data.peaks.bytes, 'B/s')} copied` : 'not measured'],
+    ['hardware counters', countersText()],
     ['made in', `plan ${format.time(plan)}, compile ${format.time(compile)}, allocate ${format.time(allocate)}, record ${format.time(record)}`],
     ['the host, a step', step.hostCopy ? `copies feeds in ${format.time(step.hostCopy.p50)}, submits in ${format.time(step.submit.p50)}` : 'not measured'],
     ['copies of the device, a step', step.copiedIn
@@ -244,6 +253,12 @@ const kShown = {
   kernel: 'kernel share time p95 isolated calls phase variant gflops gbs intensity bound roof',
   call: 'number op phase share time p95 isolated layer kernel dtype shapes gflops gbs intensity bound roof',
 };
+// As many of the driver's own as find room; all of them stand with the kernels.
+const counters = data.counters && data.counters.counted ? data.counters.names : [];
+counters.slice(0, 3).forEach(({ name }, i) => {
+  kColumns.push([`counter${i}`, name, (row) => format.count(row.counters[i], '')]);
+  for (const view of Object.keys(kShown)) kShown[view] += ` counter${i}`;
+});
 const kWords = ['op', 'phase', 'layer', 'kernel', 'variant', 'dtype', 'shapes', 'bound'];
 const kFirstRows = 40;
 let view = 'op', order = ['share', -1], all = false;
@@ -251,6 +266,7 @@ let view = 'op', order = ['share', -1], all = false;
 function sortValue(row, column) {
   if (column === 'calls') return row.calls.length;
   if (column === 'number') return row.calls[0];
+  if (column.startsWith('counter')) return row.counters[Number(column.slice(7))];
   return row[column];
 }
 function tableRows() {
@@ -374,6 +390,11 @@ function callsOf(calls) {
   }
   return [...places].sort((a, b) => b[1] - a[1]).map(([name, time]) => [name, format.time(time > 0 ? time : null)]);
 }
+function countersOf(calls) {
+  const row = counters.length ? data.rows.kernel.find((one) => one.calls.includes(calls[0])) : null;
+  if (!row) return '';
+  return pairTable('Hardware counters, a step', counters.map(({ name }, i) => [name, format.count(row.counters[i], '')]));
+}
 function drawKernels() {
   const kernels = data.kernels.map((kernel, index) => ({ kernel, index, time: 0, share: 0, calls: [] })).filter(({ kernel }) => kernel.used);
   const byIndex = new Map(kernels.map((one) => [one.index, one]));
@@ -384,21 +405,23 @@ function drawKernels() {
     one.share += call.share || 0;
   });
   kernels.sort((a, b) => b.time - a.time || a.index - b.index);
-  say('kernels-note', `${kernels.length} kernels, with their constants, by the time of their calls in a step.`);
+  const elsewhere = kernels.filter(({ calls }) => !calls.length).length;
+  say('kernels-note', `${kernels.length - elsewhere} kernels, with their constants, by the time of their calls in a step`,
+    elsewhere ? `; then ${elsewhere} as compilers of other GPUs make them.` : '.');
   for (const { kernel, index, time, share, calls } of kernels) {
     const constants = kernel.constants.map(([name, value]) => `${name}=${value}`).join(' ');
     const details = el('details', { class: 'page', id: `kernel-${index}` }, el('summary', {},
       el('span', {}, el('b', {}, kernel.name), el('small', {}, constants)),
-      el('span', { class: 'n' }, format.time(data.timed ? time : null)),
-      el('span', { class: 'n' }, format.share(data.timed ? share : null))));
+      el('span', { class: 'n' }, format.time(time > 0 ? time : null)),
+      el('span', { class: 'n' }, format.share(time > 0 ? share : null))));
     details.addEventListener('toggle', () => {
       if (!details.open || details.children.length > 1) return;
       details.append(el('div', { class: 'inside' },
         el('div', { class: 'columns' },
           pairTable('Kernel', [['defines', kernel.defines || kNone], ['SPIR-V', kernel.hash],
             ...kernel.constants.map(([name, value]) => [name, value])]),
-          ...statisticsOf(kernel)),
-        pairTable(calls.length === 1 ? 'Its call' : `Its ${calls.length} calls`, callsOf(calls)),
+          ...statisticsOf(kernel), countersOf(calls)),
+        calls.length ? pairTable(calls.length === 1 ? 'Its call' : `Its ${calls.length} calls`, callsOf(calls)) : '',
         el('div', { class: `code ${kernel.texts.length ? 'beside' : ''}` },
           ...(kernel.texts.length ? [sourceOf(kernel), listingOf(kernel)] : [listingOf(kernel), sourceOf(kernel)]))));
     });
