@@ -180,7 +180,8 @@ DeviceInfo describe(VkPhysicalDevice device) {
 }
 
 // For tests, words joined by commas. "gpu": the kernels' paths for GPUs of unknown subgroup size, where there
-// is only a CPU driver. "range:64K": a smaller maxStorageBufferRange.
+// is only a CPU driver. "few-registers": those for compilers that quirks.h says so of. "range:64K": a smaller
+// maxStorageBufferRange.
 void pretend(const std::string& text, DeviceInfo& info) {
   std::istringstream words(text);
   for (std::string word; std::getline(words, word, ',');) {
@@ -191,6 +192,8 @@ void pretend(const std::string& text, DeviceInfo& info) {
     if (word == "gpu") {
       info.kind = DeviceKind::other;
       info.fixed_subgroup_size = info.subgroup_size_control = false;
+    } else if (word == "few-registers") {
+      info.few_registers = true;
     } else if (range) {
       info.max_storage_buffer_range = *range;
     } else if (bits && *bits <= 64) {
@@ -199,7 +202,7 @@ void pretend(const std::string& text, DeviceInfo& info) {
       info.timestamp_period_ns = std::numeric_limits<double>::infinity();
     } else if (!word.empty()) {
       throw Error("STITHY_PRETEND", cat("does not know \"", word, "\""),
-                  "use gpu, range:BYTES, timestamp-bits:N or timestamp-period:inf");
+                  "use gpu, few-registers, range:BYTES, timestamp-bits:N or timestamp-period:inf");
     }
   }
 }
