@@ -75,6 +75,7 @@ grep -q '^stopped after [0-9]* checks, 0 of which failed; no certificate is writ
 expect_error "file/certificate: cannot be made" --only mlp --out file/certificate
 expect_error "file: cannot be made" --only mlp --out file
 expect_error 'nothing matches "softmux"' --only softmux
+expect_error 'nothing matches "softmax except soft*"' --only softmax --except 'soft*'
 expect_error "does not know --foo" --foo
 expect_error "does not know --out" --out
 expect_error "takes a number above 0" --timeout 0
