@@ -70,13 +70,12 @@ wait "$process"; code=$?
 [[ $code == 130 ]] || fail "stop: exit code $code"
 grep -q '^stopped after [0-9]* checks, 0 of which failed; no certificate is written$' stop.log || fail "stop: $(tail -3 stop.log)"
 [[ ! -e stopped ]] || fail "stop: $(ls -la stopped)"
-sleep 0.2
-pgrep -P "$process" >/dev/null && fail "stop: a process is left behind"
 
 : >file
 expect_error "file/certificate: cannot be made" --only mlp --out file/certificate
 expect_error "file: cannot be made" --only mlp --out file
 expect_error 'nothing matches "softmux"' --only softmux
+expect_error 'nothing matches "softmax except soft*"' --only softmax --except 'soft*'
 expect_error "does not know --foo" --foo
 expect_error "does not know --out" --out
 expect_error "takes a number above 0" --timeout 0

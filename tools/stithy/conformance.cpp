@@ -46,7 +46,7 @@ double now() {
 }
 
 struct Options {
-  std::string out, only;
+  std::string out, only, except;
   bool quick = false, compact = false;
   double limit = 600;  // seconds for one check
 };
@@ -61,10 +61,17 @@ struct Item {
   std::string run = {};
 };
 
+// What a certificate says that it is of; empty: everything.
+std::string part_of(const Options& options) {
+  if (options.except.empty()) return options.only;
+  return cat(options.only.empty() ? "*" : options.only, " except ", options.except);
+}
+
 std::vector<Item> items_of(const Options& options) {
   using Kind = Item::Kind;
   const auto wanted = [&](const std::string& name) {
-    return options.only.empty() || nn::name_matches(options.only, name);
+    return (options.only.empty() || nn::name_matches(options.only, name)) &&
+           (options.except.empty() || !nn::name_matches(options.except, name));
   };
   std::vector<Item> items{{Kind::device}};
   for (const testing::Row& row : testing::rows())
@@ -75,7 +82,7 @@ std::vector<Item> items_of(const Options& options) {
     if (wanted(run.name)) items.push_back({.kind = Kind::training, .run = run.name});
   if (items.size() == 1)
     throw Error(
-        kName, cat("nothing matches \"", options.only, "\""),
+        kName, cat("nothing matches \"", part_of(options), "\""),
         "name an op (stithy ops lists them), find_nan or a training run (mlp, cnn, lstm, gpt); * stands "
         "for any text");
   // Kernels that only tuning would take run in a case that can take them.
@@ -346,7 +353,7 @@ int check_all(const Options& options) {
   const std::vector<Item> items = items_of(options);
   Results results(items);
   Certificate& certificate = results.certificate;
-  certificate.quick = options.quick, certificate.only = options.only;
+  certificate.quick = options.quick, certificate.only = part_of(options);
   for (const char* name : kVariables)
     if (const char* value = std::getenv(name); value && *value)
       certificate.environment.push_back(cat(name, "=", value));
@@ -427,6 +434,8 @@ int conformance(std::span<const std::string> arguments) {
       options.out = arguments[++i];
     } else if (argument == "--only" && has_value) {
       options.only = arguments[++i];
+    } else if (argument == "--except" && has_value) {
+      options.except = arguments[++i];
     } else if (argument == "--timeout" && has_value) {
       const std::string& text = arguments[++i];
       const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), options.limit);
@@ -434,7 +443,8 @@ int conformance(std::span<const std::string> arguments) {
         throw Error(kName, cat("--timeout takes a number above 0, not \"", text, "\""));
     } else {
       throw Error(kName, cat("does not know ", argument),
-                  "stithy conformance [--device D] [--out FOLDER] [--only PATTERN] [--quick] [--compact] "
+                  "stithy conformance [--device D] [--out FOLDER] [--only PATTERN] [--except PATTERN] "
+                  "[--quick] [--compact] "
                   "[--timeout SECONDS], "
                   "or stithy conformance --markdown CERTIFICATE...");
     }
