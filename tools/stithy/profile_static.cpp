@@ -2,12 +2,8 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <limits>
 #include <map>
 #include <set>
-#ifdef __GLIBC__
-#include <malloc.h>
-#endif
 
 #include "engine/core/error.h"
 #include "engine/core/file.h"
@@ -269,12 +265,6 @@ int profile_static(std::span<const std::string> arguments) {
   }
   Report report(options);
   if (options.targets.empty()) {
-#ifdef __GLIBC__
-    // Models of hundreds of MiB come and go: pages that go back to the system between them take longer than
-    // all of the planning.
-    mallopt(M_MMAP_MAX, 0);
-    mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
-#endif
     // What was measured on this machine is not what others get.
     setenv("STITHY_TUNE", "off", 1);
     if (options.device) set_default_device(*options.device);

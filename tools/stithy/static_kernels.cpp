@@ -2,8 +2,12 @@
 #include <algorithm>
 #include <cctype>
 #include <filesystem>
+#include <limits>
 #include <map>
 #include <set>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include "engine/core/error.h"
 #include "engine/core/file.h"
@@ -134,7 +138,16 @@ void collect(const Collect& options, const std::string& target,
   vk::Device& device = *default_device();
   const vk::DeviceInfo& info = device.info();
   device.keep_statistics(options.texts);
+#ifdef __GLIBC__
+  // Models of hundreds of MiB come and go: pages that go back to the system between them take longer than all
+  // of the planning.
+  mallopt(M_MMAP_MAX, 0);
+  mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
+#endif
   const Forms forms = kernels_in_use(options, info);
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
   std::set<std::string_view> library;
   for (const KernelInfo* kernel : all_kernels()) library.insert(kernel->name);
   std::vector<vk::PipelineRequest> requests;
