@@ -41,7 +41,7 @@ constexpr Target kTargets[] = {
     {"rembrandt", "AMD", "RDNA 2", "rembrandt"},
     {"navi31", "AMD", "RDNA 3", "navi31"},
     {"navi33", "AMD", "RDNA 3", "navi33"},
-    {"gfx1103", "AMD", "RDNA 3", "gfx1103"},
+    {"phoenix", "AMD", "RDNA 3", "phoenix"},
     {"gfx1150", "AMD", "RDNA 3.5", "gfx1150"},
     {"gfx1151", "AMD", "RDNA 3.5", "gfx1151"},
     {"gfx1200", "AMD", "RDNA 4", "gfx1200"},
