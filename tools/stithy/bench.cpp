@@ -1,7 +1,6 @@
 // stithy bench: how long ops and training steps take, and how far that is from what the device could do.
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <cstdio>
 #include <set>
 #include <thread>
@@ -14,6 +13,7 @@
 #include "tools/stithy/bench_cases.h"
 #include "tools/stithy/bench_results.h"
 #include "tools/stithy/commands.h"
+#include "tools/stithy/numbers.h"
 
 namespace stithy::measure {
 namespace {
@@ -189,13 +189,6 @@ class Bench {
   std::vector<float> a_, b_, c_;
   int calls_ = 1;
 };
-
-std::string significant(double value) {
-  char text[32];
-  std::snprintf(text, sizeof text, value >= 1000 ? "%.0f" : "%.3g", value);
-  return text;
-}
-std::string percent(double share) { return cat(std::lround(100 * share), "%"); }
 
 void print_machine(const Bench& bench) {
   const Machine& m = bench.machine();

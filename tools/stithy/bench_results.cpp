@@ -8,19 +8,12 @@
 #include <sstream>
 
 #include "engine/core/error.h"
+#include "tools/stithy/numbers.h"
 
 namespace stithy::measure {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-// Of sorted samples; q in [0, 1].
-double quantile(const std::vector<double>& sorted, double q) {
-  const double at = q * static_cast<double>(sorted.size() - 1);
-  const auto below = static_cast<size_t>(at);
-  const double above = sorted[std::min(below + 1, sorted.size() - 1)];
-  return sorted[below] + (at - static_cast<double>(below)) * (above - sorted[below]);
-}
 
 // Four figures are more than a measurement of time is worth.
 double rounded(double value) {

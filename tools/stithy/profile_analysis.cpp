@@ -9,6 +9,7 @@
 
 #include "engine/core/error.h"
 #include "nn/module.h"
+#include "tools/stithy/numbers.h"
 
 namespace stithy::profiling {
 namespace {
@@ -162,24 +163,13 @@ bool matches(const std::string& pattern, const std::string& text) {
   return pattern.empty() || nn::name_matches(pattern, text);
 }
 
-std::string percent(double share) {
-  char text[32];
-  std::snprintf(text, sizeof text, share < 0.0995 ? "%.1f%%" : "%.0f%%", 100 * share);
-  return text;
-}
-
 }  // namespace
 
 Quantiles quantiles_of(std::vector<double> samples) {
   std::erase_if(samples, [](double sample) { return !std::isfinite(sample); });
   std::ranges::sort(samples);
   if (samples.empty()) return {};
-  const auto at = [&](double q) {
-    const double place = q * static_cast<double>(samples.size() - 1);
-    const auto below = static_cast<size_t>(place);
-    const double above = samples[std::min(below + 1, samples.size() - 1)];
-    return samples[below] + (place - static_cast<double>(below)) * (above - samples[below]);
-  };
+  const auto at = [&](double q) { return quantile(samples, q); };
   return {.p25 = at(0.25), .p50 = at(0.5), .p75 = at(0.75), .p95 = at(0.95), .samples = samples.size()};
 }
 

@@ -11,6 +11,7 @@
 
 #include "engine/core/error.h"
 #include "engine/core/file.h"
+#include "tools/stithy/numbers.h"
 #include "tools/stithy/perfetto.h"
 #include "tools/stithy/profile_counters.h"
 #include "tools/stithy/profile_html.h"
@@ -28,11 +29,6 @@ std::string printed(const char* format, double value) {
   char text[48];
   std::snprintf(text, sizeof text, format, value);
   return text;
-}
-std::string significant(double value) { return printed(value >= 1000 ? "%.0f" : "%.3g", value); }
-std::string percent(double share) {
-  if (!std::isfinite(share)) return "-";
-  return printed(std::abs(share) < 0.0995 ? "%.1f%%" : "%.0f%%", 100 * share);
 }
 std::string signed_percent(double share) { return printed("%+.1f%%", 100 * share); }
 std::string time_text(double ns) {

@@ -17,6 +17,7 @@ namespace {
 
 using figures::Change;
 using figures::KernelFigures;
+using figures::text_of;
 
 constexpr const char* kUsage =
     "stithy profile --static [--targets] [--target T,T,...] [--runner \"COMMAND {} --\"] [--stithy COMMAND] "
@@ -86,13 +87,6 @@ Options parse(std::span<const std::string> arguments) {
     throw Error("stithy profile --static", "--keep takes all kernels of a --target", kUsage);
   options.collect.texts = options.captures();
   return options;
-}
-
-std::string text_of(const std::optional<uint64_t>& figure) { return figure ? cat(*figure) : "-"; }
-
-std::string text_of(const std::optional<vk::Occupancy>& occupancy) {
-  if (!occupancy) return "-";
-  return occupancy->most ? cat(occupancy->subgroups, "/", *occupancy->most) : cat(occupancy->subgroups);
 }
 
 std::string text_of(const std::optional<vk::InstructionMix>& mix) {

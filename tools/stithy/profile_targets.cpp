@@ -7,20 +7,10 @@
 
 #include "engine/core/error.h"
 #include "engine/core/file.h"
+#include "tools/stithy/static_figures.h"
 #include "tools/stithy/temporary_folder.h"
 
 namespace stithy::profiling {
-namespace {
-
-std::string text_of(const std::optional<uint64_t>& figure) { return figure ? cat(*figure) : "-"; }
-
-std::string occupancy_of(const std::optional<vk::Occupancy>& occupancy) {
-  if (!occupancy) return "-";
-  return occupancy->most ? cat(occupancy->subgroups, "/", *occupancy->most) : cat(occupancy->subgroups);
-}
-
-}  // namespace
-
 ProfiledTarget ask_target(const std::string& target, const figures::Runner& runner,
                           std::span<const std::string> command) {
   // Behind a runner, the folder for temporary files may be another one.
@@ -55,9 +45,9 @@ void print_targets(const std::vector<ProfiledTarget>& targets, size_t top) {
     for (size_t i = 0; i < shown; ++i) {
       const vk::KernelStatistics& s = *kernels[i]->statistics;
       std::printf("%-36.36s %5s %6s %7s %9s %7s %11s\n", kernels[i]->name.c_str(),
-                  text_of(s.registers).c_str(), text_of(s.spills).c_str(), text_of(s.shared_bytes).c_str(),
-                  occupancy_of(s.occupancy).c_str(), text_of(s.instructions).c_str(),
-                  text_of(s.cycles).c_str());
+                  figures::text_of(s.registers).c_str(), figures::text_of(s.spills).c_str(),
+                  figures::text_of(s.shared_bytes).c_str(), figures::text_of(s.occupancy).c_str(),
+                  figures::text_of(s.instructions).c_str(), figures::text_of(s.cycles).c_str());
     }
     if (shown < kernels.size()) std::printf("and %zu more (--top 0 shows all)\n", kernels.size() - shown);
     if (kernels.size() < target.kernels.size())

@@ -69,6 +69,13 @@ class Reader {
 
 }  // namespace
 
+std::string text_of(const std::optional<uint64_t>& figure) { return figure ? cat(*figure) : "-"; }
+
+std::string text_of(const std::optional<vk::Occupancy>& occupancy) {
+  if (!occupancy) return "-";
+  return occupancy->most ? cat(occupancy->subgroups, "/", *occupancy->most) : cat(occupancy->subgroups);
+}
+
 KernelStatistics KernelFigures::largest() const {
   Use use = Use::elsewhere;
   for (const PipelineFigures& pipeline : pipelines)
@@ -210,9 +217,6 @@ std::string kept_table(const std::string& architecture, const std::vector<Kernel
     (put_column(columns), ...);
     lines << text << "\n";
   };
-  const auto text = [](std::optional<uint64_t> KernelStatistics::*figure, const KernelStatistics& s) {
-    return s.*figure ? cat(*(s.*figure)) : std::string("-");
-  };
   line("kernel", "pipelines", "regs", "sregs", "spills", "shared", "scratch", "code", "instr", "occupancy",
        "cycles");
   for (const KernelFigures& kernel : kernels) {
@@ -225,14 +229,9 @@ std::string kept_table(const std::string& architecture, const std::vector<Kernel
     spilling += kernel.spilling(Use::standard) > 0, tuned_spilling += kernel.spilling(Use::tuned);
     if (kernel.fused) continue;
     const KernelStatistics s = kernel.largest();
-    line(kernel.kernel, cat(kernel.pipelines.size()), text(&KernelStatistics::registers, s),
-         text(&KernelStatistics::scalar_registers, s), text(&KernelStatistics::spills, s),
-         text(&KernelStatistics::shared_bytes, s), text(&KernelStatistics::scratch_bytes, s),
-         text(&KernelStatistics::code_bytes, s), text(&KernelStatistics::instructions, s),
-         !s.occupancy        ? std::string("-")
-         : s.occupancy->most ? cat(s.occupancy->subgroups, "/", *s.occupancy->most)
-                             : cat(s.occupancy->subgroups),
-         text(&KernelStatistics::cycles, s));
+    line(kernel.kernel, cat(kernel.pipelines.size()), text_of(s.registers), text_of(s.scalar_registers),
+         text_of(s.spills), text_of(s.shared_bytes), text_of(s.scratch_bytes), text_of(s.code_bytes),
+         text_of(s.instructions), text_of(s.occupancy), text_of(s.cycles));
   }
   const KernelFigures& first = kernels.front();
   return cat("# target ", first.target, "; ", architecture, "; ", first.driver, ", ", first.driver_info,

@@ -42,6 +42,10 @@ struct KernelFigures {
   size_t spilling(Use use) const;
 };
 
+// As tables show them: "-" for what the driver does not tell, "12/16" of subgroups.
+std::string text_of(const std::optional<uint64_t>& figure);
+std::string text_of(const std::optional<vk::Occupancy>& occupancy);
+
 struct Collect {
   std::string pattern = "*";  // of the kernels' names, as in nn::name_matches
   bool texts = false;         // also the compiler's texts
