@@ -149,7 +149,7 @@ std::string check_model(const std::string& family, const std::string& name, nn::
   if (test.contains("running_var")) {
     Differences differences(where);
     for (const auto& [buffer, variable] : model.named_buffers())
-      if (buffer == test.at("running_var").at("name"))
+      if (buffer == test.at("running_var").at("name").get<std::string>())
         differences.compare(buffer, variable.value(), test.at("running_var").at("values"), tolerance.output);
     text += differences.text();
   }
