@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <limits>
 #include <map>
 #include <mutex>
 #include <set>
@@ -61,26 +62,23 @@ ProfileOptions ProfileOptions::from_text(const std::string& text) {
 
 namespace {
 
-// Runs of all kernels' times before the rounds: they tell what a timestamp costs, and how kernels overlap.
-constexpr size_t kTrials = 3;
+// Before the rounds, pairs of a run that is timed at its ends and one whose kernels are all timed: they tell
+// what timestamps cost, and how kernels overlap.
+constexpr size_t kTrials = 6;
 constexpr uint64_t kLeastRounds = 3;
 // What timestamps may add to a step, and in how many parts a round may be cut for that.
 constexpr double kCost = 0.015;
 constexpr uint32_t kMostParts = 64;
 
-// What the timestamps of a run whose kernels were all timed cost, in nanoseconds: what lies between kernels
-// that no barrier parts, for all of them.
-double timestamps_cost(const std::vector<ProfiledCall>& calls, const RunTimes& times) {
-  std::vector<double> between;
-  double reached = times.copied_in;
-  for (size_t i = 0; i < times.kernels.size(); ++i) {
-    const auto& [begin, end] = times.kernels[i];
-    if (i > 0 && calls[i].barrier == BarrierReason::none) between.push_back(std::max(0.0, begin - reached));
-    reached = std::max(reached, end);
+// By how much of a step timing all kernels makes it longer: by the best of the trials, since what else the
+// machine does only adds. Not a number without timestamps.
+double cost_of_timing(const std::vector<ProfiledRun>& trials) {
+  double ends = std::numeric_limits<double>::infinity(), timed = ends;
+  for (const ProfiledRun& run : trials) {
+    double& best = run.times.measure.timing == Timing::ends ? ends : timed;
+    best = std::min(best, run.times.copied_out);
   }
-  if (between.empty()) return 0;
-  std::ranges::sort(between);
-  return between[between.size() / 2] * static_cast<double>(times.kernels.size());
+  return timed / ends - 1;
 }
 
 double now_ns() {
@@ -176,7 +174,7 @@ class Profiler : public RunObserver {
     if (watched.complete || program.runs <= static_cast<uint64_t>(options_.warmup)) return {};
     if (program.measured.size() < kTrials) {
       if (program.measured.empty()) watched.began = now_ns();
-      return Measure{Timing::concurrent};
+      return Measure{program.measured.size() % 2 == 0 ? Timing::ends : Timing::concurrent};
     }
     if (watched.timed) return Measure{Timing::counters, watched.pass, profile_.counters->passes};
     // In turn, so that what else the machine does falls on all of them alike.
@@ -237,11 +235,7 @@ class Profiler : public RunObserver {
       *at -= began_;
     if (program.measured.size() < kTrials) return false;
     if (program.measured.size() == kTrials) {
-      std::vector<double> costs;
-      for (const ProfiledRun& run : program.measured)
-        costs.push_back(timestamps_cost(program.calls, run.times) / (kCost * run.times.copied_out));
-      std::ranges::sort(costs);
-      const double cost = costs[costs.size() / 2];  // not a number without timestamps
+      const double cost = cost_of_timing(program.measured) / kCost;
       if (cost > 1) watched.parts = static_cast<uint32_t>(std::min(std::ceil(cost), double{kMostParts}));
       watched.parts =
           std::min(watched.parts, static_cast<uint32_t>(std::max<size_t>(program.calls.size(), 1)));

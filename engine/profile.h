@@ -71,7 +71,7 @@ struct ProfiledProgram {
   std::vector<ProfiledCall> calls;
   std::vector<ProfiledValue> values;
   uint64_t rounds = 0;  // complete ones: an unmeasured step timed at its ends, each part concurrent, isolated
-  std::vector<ProfiledRun> measured;  // three concurrent ones of all kernels, then the rounds
+  std::vector<ProfiledRun> measured;  // trials of the first and the second, then the rounds
   // By call and Profile::counters, each call alone in a run after the rounds; NaN where the device has
   // written none. Empty where nothing was counted.
   std::vector<std::vector<double>> counters;

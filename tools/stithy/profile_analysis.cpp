@@ -113,7 +113,7 @@ void add_shares(const ProfiledProgram& program, StepFigures& step) {
     if (parts > 1) in_kernels *= parts / step.overlap;
     kernels.push_back(in_kernels / in_all);
     copies.push_back(in_copies / in_all);
-    // The trials before the first round have no partner.
+    // Of the trials before the first round, those whose kernels were all timed may not count.
     if (i + ends.size() >= rounds.size())
       costs.push_back(in_all / parts / whole(ends[i + ends.size() - rounds.size()]->times) - 1);
   }
