@@ -27,8 +27,14 @@ struct Trainer::Built {
   Graph graph;
   Program program;
   uint64_t used = 0;  // when, for the choice of the one to drop
-  explicit Built(Graph g)
-      : graph(std::move(g)), program(graph.fetches, graph.updates, ProgramOptions::from_environment()) {}
+  Built(Kind kind, Graph g) : graph(std::move(g)), program(graph.fetches, graph.updates, options_of(kind)) {}
+  static ProgramOptions options_of(Kind kind) {
+    constexpr const char* kNames[] = {"gradients of a micro-batch", "training step", "evaluation",
+                                      "prediction"};
+    ProgramOptions options = ProgramOptions::from_environment();
+    options.name = kNames[static_cast<size_t>(kind)];
+    return options;
+  }
   // Columns that the step does not look at stay here.
   std::vector<Feed> feeds(const std::vector<Array>& batch) const {
     std::vector<Feed> feeds;
@@ -233,7 +239,7 @@ std::shared_ptr<Trainer::Built> Trainer::program(Kind kind, const std::vector<Ar
   std::shared_ptr<Built>& slot = programs_[key];
   if (!slot) {
     try {
-      slot = std::make_shared<Built>(build_graph(kind, batch));
+      slot = std::make_shared<Built>(kind, build_graph(kind, batch));
     } catch (const OutOfMemory& error) {
       programs_.erase(key);
       rethrow_with_batch_that_fits(kind, batch, error);
