@@ -138,7 +138,7 @@ Options parse(std::span<const std::string> arguments) {
     else if (a == "--perfetto")
       report.perfetto = value();
     else if (a == "--html")
-      report.html = value();
+      report.html = value(), options.measuring.texts = true;  // the page shows them
     else if (a == "--target")
       options.targets = figures::split_targets(value());
     else if (a == "--runner")
