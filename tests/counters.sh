@@ -42,7 +42,7 @@ show --counters nothing && fail "no error for a pattern that nothing matches"
 grep -q 'there are Workgroups, Busy, Moved, Clock' "$folder/show.log" || fail "the error does not list the counters"
 
 # Every run of a program is one step, also where it takes several to count: the results are the same.
-train() { "$@" "$sample" --steps 40 --hidden 32 --batch 20 --seed 3 --out "$folder/$run" > "$folder/$run.log" 2>&1; }
+train() { "$@" "$sample" --steps 120 --hidden 32 --batch 20 --seed 3 --out "$folder/$run" > "$folder/$run.log" 2>&1; }
 run=plain train env || fail "training failed"
 run=whole with_layer train "$stithy" profile --rounds 3 --warmup 1 --whole -- || fail "profiling to the end failed"
 grep -q '^counters 4 of the driver.s 7, of each call by itself, in 2 runs' "$folder/whole.log" || fail "nothing was counted"
