@@ -13,7 +13,6 @@
 #include <set>
 #include <sstream>
 
-#include "engine/core/cache.h"
 #include "engine/core/error.h"
 #include "engine/core/file.h"
 #include "engine/core/version.h"
@@ -84,12 +83,6 @@ double cost_of_timing(const std::vector<ProfiledRun>& trials) {
 double now_ns() {
   return std::chrono::duration<double, std::nano>(std::chrono::steady_clock::now().time_since_epoch())
       .count();
-}
-
-std::string hexadecimal(uint64_t value) {
-  char text[17];
-  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(value));
-  return text;
 }
 
 std::string shapes_of(const Node& node) {
@@ -269,8 +262,7 @@ class Profiler : public RunObserver {
     kernel.name = info.name, kernel.shader = info.shader, kernel.defines = info.defines;
     for (size_t i = 0; i < call.spec.size(); ++i)
       kernel.constants.emplace_back(info.spec_names[i], call.spec[i]);
-    const auto bytes = std::as_bytes(info.spirv);
-    kernel.hash = hexadecimal(hash_bytes({reinterpret_cast<const char*>(bytes.data()), bytes.size()}));
+    kernel.hash = spirv_hash(info);
     kernel.fused_text = info.fused_text;
     if (profile_.tells_statistics) {
       vk::Device& device = *default_device();

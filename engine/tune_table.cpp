@@ -21,6 +21,7 @@
 #include <utility>
 
 #include "engine/core/error.h"
+#include "engine/core/hash.h"
 #include "engine/graph/kernel.h"
 
 namespace stithy {

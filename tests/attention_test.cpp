@@ -6,6 +6,7 @@
 
 #include "engine/graph/program.h"
 #include "nn/nn.h"
+#include "tests/check_error.h"
 
 using namespace stithy;
 
@@ -31,14 +32,6 @@ void check_close(const Array& a, const Array& b, double tolerance = 1e-5) {
 void check_close(const Tensor& a, const Tensor& b, double tolerance = 1e-5) {
   const std::vector<Array> v = run({contiguous(a), contiguous(b)});
   check_close(v[0], v[1], tolerance);
-}
-void check_error(const std::string& part, const std::function<void()>& mistake) {
-  try {
-    mistake();
-    FAIL_CHECK("no objection: " << part);
-  } catch (const Error& error) {
-    CHECK_MESSAGE((error.where() + ": " + error.message()).find(part) != std::string::npos, error.what());
-  }
 }
 }  // namespace
 

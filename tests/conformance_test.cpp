@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/core/error.h"
+#include "engine/core/hash.h"
 #include "engine/graph/op.h"
 #include "engine/ops.h"
 #include "nn/interrupt.h"
@@ -62,7 +63,8 @@ Certificate good_certificate() {
                         {"driver version", "Mesa 25"},
                         {"Vulkan", "1.4.305"}};
   certificate.cases = {good_case()};
-  certificate.kernels = {{"softmax", 1, 1, 0, ""}, {"matmul_texel", 2, 0, 0, "for other devices"}};
+  certificate.kernels = {{"softmax", "0000000000000001", 1, 0, ""},
+                         {"matmul_texel", "0000000000000002", 0, 0, "for other devices"}};
   certificate.training = {{.name = "mlp",
                            .about = "Linear; Adam",
                            .losses = {2, 1},
@@ -276,9 +278,11 @@ TEST_CASE("the certificate, whole and compact") {
 }
 
 TEST_CASE("hashes tell shaders apart") {
+  CHECK(hash_text("") == "cbf29ce484222325");
+  CHECK(hash_text("foobar") == "85944171f73967e8");  // draft-eastlake-fnv, appendix C
   const auto kernels = all_kernels();
-  CHECK(hash_of(*kernels[0]) == hash_of(*kernels[0]));
-  CHECK(hash_of(*kernels[0]) != hash_of(*kernels[1]));
+  CHECK(spirv_hash(*kernels[0]).size() == 16);
+  CHECK(spirv_hash(*kernels[0]) != spirv_hash(*kernels[1]));
   CHECK(hash_of_all().size() == 16);
 }
 

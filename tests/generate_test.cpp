@@ -3,13 +3,12 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
-#include <functional>
 #include <limits>
 
-#include "engine/core/error.h"
 #include "engine/graph/program.h"
 #include "nn/models/models.h"
 #include "nn/nn.h"
+#include "tests/check_error.h"
 
 using namespace stithy;
 
@@ -17,15 +16,6 @@ namespace {
 
 using Tokens = std::vector<int32_t>;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
-
-void check_error(const std::string& part, const std::function<void()>& mistake) {
-  try {
-    mistake();
-    FAIL_CHECK("no objection: " << part);
-  } catch (const Error& error) {
-    CHECK_MESSAGE((error.where() + ": " + error.message()).find(part) != std::string::npos, error.what());
-  }
-}
 
 // A model whose weights are large enough that it has an opinion.
 nn::Gpt small_gpt(int64_t context = 24) {

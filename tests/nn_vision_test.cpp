@@ -6,6 +6,7 @@
 
 #include "engine/graph/program.h"
 #include "nn/nn.h"
+#include "tests/check_error.h"
 #include "tests/temporary_folder.h"
 
 using namespace stithy;
@@ -21,14 +22,6 @@ bool close(const Array& a, const Array& b, double tolerance = 2e-6) {
   for (int64_t i = 0; i < a.numel(); ++i)
     if (!(std::abs(a.at(i) - b.at(i)) <= tolerance)) return false;
   return true;
-}
-void check_error(const std::string& part, const std::function<void()>& mistake) {
-  try {
-    mistake();
-    FAIL_CHECK("no objection: " << part);
-  } catch (const Error& error) {
-    CHECK_MESSAGE((error.where() + ": " + error.message()).find(part) != std::string::npos, error.what());
-  }
 }
 }  // namespace
 

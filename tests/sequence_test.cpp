@@ -7,6 +7,7 @@
 
 #include "engine/graph/program.h"
 #include "nn/nn.h"
+#include "tests/check_error.h"
 
 using namespace stithy;
 
@@ -26,14 +27,6 @@ std::vector<Array> run(const std::vector<Tensor>& fetches) {
 void check_close(const Array& a, const Array& b) {
   REQUIRE(a.shape() == b.shape());
   for (int64_t i = 0; i < a.numel(); ++i) CHECK(a.at(i) == doctest::Approx(b.at(i)).epsilon(1e-5));
-}
-void check_error(const std::string& part, const std::function<void()>& mistake) {
-  try {
-    mistake();
-    FAIL_CHECK("no objection: " << part);
-  } catch (const Error& error) {
-    CHECK_MESSAGE((error.where() + ": " + error.message()).find(part) != std::string::npos, error.what());
-  }
 }
 }  // namespace
 

@@ -308,6 +308,7 @@ TEST_SUITE("shadergen") {
     dir.write("user.cpp", R"(
       #include "out/pair.cpp"
       #include "engine/core/error.cpp"
+      #include "engine/core/hash.cpp"
       #include "engine/graph/kernel.cpp"
       using namespace stithy;
       int main() {

@@ -3,12 +3,11 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
-#include <functional>
 
-#include "engine/core/error.h"
 #include "nn/models/models.h"
 #include "nn/nn.h"
 #include "nn/safetensors.h"
+#include "tests/check_error.h"
 #include "tests/golden_models.h"
 #include "tests/temporary_folder.h"
 
@@ -28,15 +27,6 @@ void check(const std::string& family, const std::string& name, Model& model, Run
 
 Array lengths(std::vector<int32_t> values) {
   return Array({static_cast<int64_t>(values.size())}, std::span<const int32_t>(values));
-}
-
-void check_error(const std::string& part, const std::function<void()>& mistake) {
-  try {
-    mistake();
-    FAIL_CHECK("no objection: " << part);
-  } catch (const Error& error) {
-    CHECK_MESSAGE((error.where() + ": " + error.message()).find(part) != std::string::npos, error.what());
-  }
 }
 
 // GPT-2's layer, whose weight stands the other way.

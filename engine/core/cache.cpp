@@ -14,6 +14,7 @@
 
 #include "engine/core/error.h"
 #include "engine/core/file.h"
+#include "engine/core/hash.h"
 
 namespace stithy {
 namespace {
@@ -59,11 +60,6 @@ class Lock {
 
 }  // namespace
 
-uint64_t hash_bytes(std::string_view bytes, uint64_t seed) {
-  for (const char c : bytes) seed = (seed ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
-  return seed;
-}
-
 std::string cache_folder() {
   if (const char* chosen = std::getenv("STITHY_CACHE"))
     return std::string_view(chosen) == "off" ? std::string() : chosen;
@@ -78,9 +74,7 @@ CacheFile::CacheFile(std::string kind, std::string key) : kind_(std::move(kind))
 std::string CacheFile::path() const {
   const std::string folder = cache_folder();
   if (folder.empty()) return {};
-  char hash[17];
-  std::snprintf(hash, sizeof hash, "%016llx", static_cast<unsigned long long>(hash_bytes(key_)));
-  return cat(folder, "/", kind_, "-", hash);
+  return cat(folder, "/", kind_, "-", hash_text(key_));
 }
 
 std::optional<std::string> CacheFile::read(uint64_t limit) const {

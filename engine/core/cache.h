@@ -34,7 +34,4 @@ class CacheFile {
   std::string kind_, key_;
 };
 
-// FNV-1a, 64 bits: for names and for checksums against accidents.
-uint64_t hash_bytes(std::string_view bytes, uint64_t seed = 0xcbf29ce484222325u);
-
 }  // namespace stithy

@@ -14,6 +14,7 @@
 #include "engine/core/cache.h"
 #include "engine/core/contraction.h"
 #include "engine/core/error.h"
+#include "engine/core/hash.h"
 #include "engine/graph/kernel.h"
 
 namespace stithy {

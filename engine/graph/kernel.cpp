@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/core/error.h"
+#include "engine/core/hash.h"
 #include "engine/vk/device.h"
 
 namespace stithy {
@@ -28,6 +29,10 @@ vk::PipelineRequest request_of(const KernelInfo& kernel, std::span<const uint32_
           subgroups,
           kernel.spec_ids,
           spec};
+}
+
+std::string spirv_hash(const KernelInfo& kernel) {
+  return hash_text({reinterpret_cast<const char*>(kernel.spirv.data()), kernel.spirv.size_bytes()});
 }
 
 std::span<const KernelInfo* const> all_kernels() { return registry(); }

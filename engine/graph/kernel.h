@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -81,6 +82,9 @@ std::span<const ShaderText> shader_texts();
 
 // What the device must compile for a kernel with these values of its spec_ids; refers to both.
 vk::PipelineRequest request_of(const KernelInfo& kernel, std::span<const uint32_t> spec);
+
+// FNV-1a, 64 bits, of the kernel's SPIR-V, as 16 hexadecimal digits.
+std::string spirv_hash(const KernelInfo& kernel);
 
 // Every kernel linked into this process, sorted by name.
 std::span<const KernelInfo* const> all_kernels();

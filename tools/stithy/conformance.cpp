@@ -218,7 +218,7 @@ class Results {
 
   void finish() {
     for (const KernelInfo* kernel : all_kernels()) {
-      KernelResult result{std::string(kernel->name), hash_of(*kernel), 0, 0, ""};
+      KernelResult result{std::string(kernel->name), spirv_hash(*kernel), 0, 0, ""};
       const auto found = kernels_.find(result.name);
       if (found != kernels_.end())
         std::tie(result.passed, result.failed) = found->second;

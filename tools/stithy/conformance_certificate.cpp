@@ -9,8 +9,8 @@
 #include <nlohmann/json.hpp>
 #include <tuple>
 
-#include "engine/core/cache.h"
 #include "engine/core/error.h"
+#include "engine/core/hash.h"
 #include "engine/core/version.h"
 #include "nn/run/progress.h"
 #include "nn/run/report.h"
@@ -21,12 +21,6 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr const char* kFormat = "stithy conformance 1";
-
-std::string hex64(uint64_t value) {
-  char text[24];
-  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(value));
-  return text;
-}
 
 // Three figures are more than an error is worth.
 Json number(double value, const char* format = "%.3g") {
@@ -96,7 +90,7 @@ Json to_json(const TrainingResult& run) {
 
 Json to_json(const KernelResult& kernel) {
   Json json{{"name", kernel.name},
-            {"hash", hex64(kernel.hash)},
+            {"hash", kernel.hash},
             {"passed", kernel.passed},
             {"failed", kernel.failed}};
   if (!kernel.not_launched.empty()) json["not_launched"] = kernel.not_launched;
@@ -140,14 +134,10 @@ std::string markdown_cell(const std::string& text) {
 
 }  // namespace
 
-uint64_t hash_of(const KernelInfo& kernel) {
-  return hash_bytes({reinterpret_cast<const char*>(kernel.spirv.data()), kernel.spirv.size_bytes()});
-}
-
 std::string hash_of_all() {
   std::string all;
-  for (const KernelInfo* kernel : all_kernels()) all += cat(kernel->name, " ", hex64(hash_of(*kernel)), "\n");
-  return hex64(hash_bytes(all));
+  for (const KernelInfo* kernel : all_kernels()) all += cat(kernel->name, " ", spirv_hash(*kernel), "\n");
+  return hash_text(all);
 }
 
 std::vector<std::pair<std::string, std::string>> facts_of(const vk::DeviceInfo& d) {
@@ -348,7 +338,7 @@ std::string to_html(const Certificate& certificate) {
   ReportTable kernels{"Kernels", {"kernel", "SPIR-V", "verdict", "cases"}, {}};
   for (const KernelResult& kernel : certificate.kernels)
     kernels.rows.push_back(
-        {kernel.name, hex64(kernel.hash),
+        {kernel.name, kernel.hash,
          kernel.failed   ? "FAILED"
          : kernel.passed ? "passed"
                          : kernel.not_launched,

@@ -37,7 +37,7 @@ struct TrainingResult {
 
 struct KernelResult {
   std::string name;
-  uint64_t hash = 0;           // hash_of()
+  std::string hash;            // spirv_hash()
   int passed = 0, failed = 0;  // cases that launched it
   std::string not_launched;    // why, where there are none
 };
@@ -63,8 +63,7 @@ struct Totals {
 };
 Totals totals_of(const Certificate& certificate);
 
-// FNV-1a, 64 bits, of a kernel's SPIR-V, and of all kernels' names and hashes.
-uint64_t hash_of(const KernelInfo& kernel);
+// hash_text() of all kernels' names and hashes.
 std::string hash_of_all();
 // The facts of a device that a certificate states.
 std::vector<std::pair<std::string, std::string>> facts_of(const vk::DeviceInfo& device);

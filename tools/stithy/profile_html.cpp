@@ -6,8 +6,8 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "engine/core/cache.h"
 #include "engine/core/error.h"
+#include "engine/core/hash.h"
 #include "engine/graph/kernel.h"
 #include "engine/statistics_json.h"
 #include "nn/run/report.h"
@@ -190,15 +190,8 @@ void add_includes(std::string_view text, std::vector<std::string>& found) {
 // Whether the kernel that was measured is not the one that this program was built with.
 bool is_another(const ProfiledKernel& kernel) {
   if (!kernel.fused_text.empty()) return false;  // made from the text that is shown
-  for (const KernelInfo* info : all_kernels()) {
-    if (info->name != kernel.name) continue;
-    const auto bytes = std::as_bytes(info->spirv);
-    char hash[17];
-    std::snprintf(hash, sizeof hash, "%016llx",
-                  static_cast<unsigned long long>(
-                      hash_bytes({reinterpret_cast<const char*>(bytes.data()), bytes.size()})));
-    return hash != kernel.hash;
-  }
+  for (const KernelInfo* info : all_kernels())
+    if (info->name == kernel.name) return spirv_hash(*info) != kernel.hash;
   return true;
 }
 
@@ -369,7 +362,7 @@ std::string to_html(const Analysis& analysis) {
   title = title.substr(title.find_last_of('/') + 1);
   const std::map<std::string_view, std::string> parts{
       // A second lock: should an escape ever be missing, no other script runs, and nothing is loaded.
-      {"nonce", cat(std::hex, hash_bytes(data))},
+      {"nonce", hash_text(data)},
       {"title", escape_html(cat(title, " \xe2\x80\x93 profile"))},
       {"style", cat(report_style(), "<style>\n", kPageStyle, "</style>\n")},
       {"data", data},
