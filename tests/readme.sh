@@ -24,7 +24,7 @@ while read -r command; do
   if [[ $command == *digits_mlp* && $output != *"result test_accuracy="* ]]; then fail "$command: no result: $output"; fi
 done <<<"$commands"
 
-for file in $(grep -oE '(tools|tests|engine|shaders)/[a-z_]+(\.h)?' README.md | sort -u); do
+for file in $(grep -oE '(tools|tests|engine|shaders)/[a-z_]+(\.(h|sh))?' README.md | sort -u); do
   [[ -e $file ]] || fail "$file is named but does not exist"
 done
 exit $((failures > 0))
