@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -13,6 +12,7 @@
 #include <set>
 #include <sstream>
 
+#include "engine/core/clock.h"
 #include "engine/core/error.h"
 #include "engine/core/file.h"
 #include "engine/core/version.h"
@@ -80,11 +80,6 @@ double cost_of_timing(const std::vector<ProfiledRun>& trials) {
   return timed / ends - 1;
 }
 
-double now_ns() {
-  return std::chrono::duration<double, std::nano>(std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
-
 std::string shapes_of(const Node& node) {
   std::string text;
   for (const Tensor& x : node.inputs) text += cat(x.shape(), " ");
@@ -137,7 +132,7 @@ class Profiler : public RunObserver {
     program.trains = std::ranges::any_of(plan.nodes, [](const Node* node) {
       return node->kind == NodeKind::op && node->phase == Phase::optimizer;
     });
-    program.made_at = now_ns() - began_;
+    program.made_at = host_ns() - began_;
     program.plan_ns = making.plan, program.compile_ns = making.compile;
     program.allocate_ns = making.allocate, program.record_ns = making.record;
     program.arena_bytes = plan.arena_bytes, program.variable_bytes = plan.variable_bytes;
@@ -166,7 +161,7 @@ class Profiler : public RunObserver {
     ++program.runs;
     if (watched.complete || program.runs <= static_cast<uint64_t>(options_.warmup)) return {};
     if (program.measured.size() < kTrials) {
-      if (program.measured.empty()) watched.began = now_ns();
+      if (program.measured.empty()) watched.began = host_ns();
       return Measure{program.measured.size() % 2 == 0 ? Timing::ends : Timing::concurrent};
     }
     if (watched.timed) return Measure{Timing::counters, watched.pass, profile_.counters->passes};
@@ -238,7 +233,7 @@ class Profiler : public RunObserver {
     watched.turn = 0;
     ++program.rounds;
     watched.timed = program.rounds >= static_cast<uint64_t>(options_.rounds) ||
-                    (program.rounds >= kLeastRounds && now_ns() - watched.began > 1e9 * options_.seconds);
+                    (program.rounds >= kLeastRounds && host_ns() - watched.began > 1e9 * options_.seconds);
     return watched.timed && (!counts() || program.calls.empty());
   }
 
@@ -333,7 +328,7 @@ class Profiler : public RunObserver {
 
   const std::string path_;
   const ProfileOptions options_;
-  const double began_ = now_ns();
+  const double began_ = host_ns();
   std::mutex mutex_;
   bool begun_ = false;
   Profile profile_;

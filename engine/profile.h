@@ -23,7 +23,7 @@ namespace stithy {
 struct ProfiledKernel {
   std::string name, shader, defines;  // as KernelInfo has them; source: shaders/<shader>.comp
   std::vector<std::pair<std::string, uint32_t>> constants;  // specialization constants, by name
-  std::string hash;                                         // of the SPIR-V, hexadecimal
+  std::string hash;                                         // spirv_hash()
   std::string fused_text;  // GLSL before the shader's, of a kernel made while the program was planned
   std::optional<vk::KernelStatistics> statistics;  // none where the driver tells nothing
 };

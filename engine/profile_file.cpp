@@ -15,6 +15,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr int kVersion = 1;
+constexpr const char* kWriter = "stithy profile --save FILE writes one";
 constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
 
 // Nanoseconds to a tenth: the finest clocks tick once in about one. Unknown times are null.
@@ -25,9 +26,6 @@ template <class T>
 std::optional<T> optional_of(const Json& json) {
   return json.is_null() ? std::nullopt : std::optional<T>(json.get<T>());
 }
-
-constexpr std::string_view kPhases[] = {"forward", "backward", "optimizer"};
-constexpr std::string_view kReasons[] = {"none", "data", "reuse", "needless"};
 
 // Enumerations as words of a list, by their place.
 template <class E>
@@ -100,25 +98,27 @@ ProfiledKernel kernel_of(const Json& json) {
 }
 
 Json json_of(const ProfiledCall& call) {
-  return {{"op", call.op},       {"fused", call.fused},   {"phase", word(call.phase, kPhases)},
-          {"layer", call.layer}, {"kernel", call.kernel}, {"choice", call.choice},
-          {"dtype", call.dtype}, {"shapes", call.shapes}, {"groups", call.groups},
-          {"flops", call.flops}, {"bytes", call.bytes},   {"barrier", word(call.barrier, kReasons)}};
+  return {
+      {"op", call.op},       {"fused", call.fused},   {"phase", word(call.phase, kPhaseNames)},
+      {"layer", call.layer}, {"kernel", call.kernel}, {"choice", call.choice},
+      {"dtype", call.dtype}, {"shapes", call.shapes}, {"groups", call.groups},
+      {"flops", call.flops}, {"bytes", call.bytes},   {"barrier", word(call.barrier, kBarrierReasonNames)}};
 }
 
 ProfiledCall call_of(const Json& json, size_t kernels) {
-  ProfiledCall call{.op = json.at("op"),
-                    .fused = json.at("fused"),
-                    .phase = word_of<Phase>(json.at("phase"), kPhases, "phase"),
-                    .layer = json.at("layer"),
-                    .kernel = json.at("kernel"),
-                    .choice = json.at("choice"),
-                    .dtype = json.at("dtype"),
-                    .shapes = json.at("shapes"),
-                    .groups = json.at("groups"),
-                    .flops = json.at("flops"),
-                    .bytes = json.at("bytes"),
-                    .barrier = word_of<BarrierReason>(json.at("barrier"), kReasons, "reason of a barrier")};
+  ProfiledCall call{
+      .op = json.at("op"),
+      .fused = json.at("fused"),
+      .phase = word_of<Phase>(json.at("phase"), kPhaseNames, "phase"),
+      .layer = json.at("layer"),
+      .kernel = json.at("kernel"),
+      .choice = json.at("choice"),
+      .dtype = json.at("dtype"),
+      .shapes = json.at("shapes"),
+      .groups = json.at("groups"),
+      .flops = json.at("flops"),
+      .bytes = json.at("bytes"),
+      .barrier = word_of<BarrierReason>(json.at("barrier"), kBarrierReasonNames, "reason of a barrier")};
   if (call.kernel >= kernels)
     throw Error("profile", cat("a call of kernel ", call.kernel, ", there are ", kernels));
   return call;
@@ -285,9 +285,9 @@ std::string to_json(const Profile& profile) {
 
 Profile parse_profile(const std::string& text, const std::string& where) {
   try {
-    const Json json = Json::parse(text);
-    if (!json.is_object() || !json.contains("stithy_profile"))
-      throw Error(where, "is no profile", "stithy profile --save FILE writes one");
+    const Json json = Json::parse(text, nullptr, false);
+    if (json.is_discarded()) throw Error(where, "is no profile: cut short, or damaged", kWriter);
+    if (!json.is_object() || !json.contains("stithy_profile")) throw Error(where, "is no profile", kWriter);
     if (const int found = json.at("stithy_profile"); found != kVersion)
       throw Error(where, cat("is a profile of version ", found, ", this Stithy reads ", kVersion),
                   "measure it again");
@@ -315,10 +315,10 @@ Profile parse_profile(const std::string& text, const std::string& where) {
                                             profile.counters ? profile.counters->counters.size() : 0));
     return profile;
   } catch (const nlohmann::json::exception& error) {
-    throw Error(where, cat("is no profile: ", error.what()), "stithy profile --save FILE writes one");
+    throw Error(where, cat("is no profile: ", error.what()), kWriter);
   } catch (const Error& error) {
-    if (error.message().starts_with(where)) throw;
-    throw Error(where, error.message());
+    if (error.where() == where) throw;
+    throw Error(where, error.message(), kWriter);
   }
 }
 

@@ -16,6 +16,7 @@
 #include <thread>
 #include <utility>
 
+#include "engine/core/clock.h"
 #include "engine/core/error.h"
 #include "engine/core/rng.h"
 #include "engine/graph/device.h"
@@ -26,11 +27,6 @@
 namespace stithy {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-double seconds_since(Clock::time_point begin) {
-  return std::chrono::duration<double>(Clock::now() - begin).count();
-}
-
 // A timing is the host's time for copies of the node that run one after another, about this long together, so
 // that what a submission costs does not count. Timestamps around every kernel would not see what it costs to
 // start the next one, which is what a candidate of two kernels has to make up for.
@@ -39,7 +35,6 @@ constexpr int kMaxCopies = 128, kTimings = 7, kFinalTimings = 5;
 constexpr double kTimingSeconds = 0.5;  // of one candidate, but three timings at least
 constexpr double kSlower = 1.5;         // than the best: not timed on
 constexpr double kFinalist = 1.15;
-constexpr double kBackgroundShare = 0.03;
 constexpr int kHung = 75;  // exit status, EX_TEMPFAIL of sysexits.h
 
 const OpDef kPart = {.name = "tune_input"};
@@ -132,11 +127,11 @@ class Watchdog {
   Watchdog(const Watchdog&) = delete;
 
   void watch(const std::string& what) {
-    set([&] { what_ = what, began_ = Clock::now(); });
+    set([&] { what_ = what, began_ = host_seconds(); });
   }
   // Something ended in time.
   void beat() {
-    set([this] { began_ = Clock::now(); });
+    set([this] { began_ = host_seconds(); });
   }
   void rest() {
     set([this] { what_.clear(); });
@@ -155,8 +150,8 @@ class Watchdog {
     while (!ended_) {
       if (what_.empty()) {
         changed_.wait(lock);
-      } else if (seconds_since(began_) < seconds_) {
-        changed_.wait_for(lock, std::chrono::duration<double>(seconds_ - seconds_since(began_)));
+      } else if (host_seconds() - began_ < seconds_) {
+        changed_.wait_for(lock, std::chrono::duration<double>(began_ + seconds_ - host_seconds()));
       } else {
         std::fprintf(stderr,
                      "\ntune: %s did not end within %.0f s; it will not be tried again. The process ends "
@@ -172,7 +167,7 @@ class Watchdog {
   std::condition_variable changed_;
   bool ended_ = false;
   std::string what_;  // empty: nothing is watched
-  Clock::time_point began_;
+  double began_ = 0;
   std::thread thread_;
 };
 
@@ -233,11 +228,11 @@ class Bench {
     return Program({}, updates, options(choose));
   }
   double time_ms(Program& program, int copies) const {
-    const Clock::time_point begin = Clock::now();
+    const double begin = host_seconds();
     program.submit();
     program.wait();
     watchdog_.beat();
-    return 1e3 * seconds_since(begin) / copies;
+    return 1e3 * (host_seconds() - begin) / copies;
   }
 
  private:
@@ -324,7 +319,7 @@ struct Tuner::State {
   TuneOptions options;
   TuneFile file{default_device_info()};
   TuneTable table;  // of the file, and what was tried since
-  Clock::time_point began = Clock::now();
+  double began = host_seconds();
   std::deque<Task> tasks;
   std::set<std::string> seen;
   size_t done = 0, bad = 0;
@@ -348,7 +343,7 @@ struct Tuner::State {
   }
   void tell(const std::string& key, const std::string& label) const {
     if (!options.progress) return;
-    TuneProgress progress{done, done + left(), bad, seconds_since(began), 0, key, label};
+    TuneProgress progress{done, done + left(), bad, host_seconds() - began, 0, key, label};
     if (done)
       progress.left_seconds = progress.seconds / static_cast<double>(done) * static_cast<double>(left());
     options.progress(progress);
@@ -451,8 +446,8 @@ void Tuner::State::time(Task& task, size_t candidate, Trial& trial) {
   Program program = bench->timed(chooser(task, candidate), copies);
   bench->time_ms(program, copies);
   const double best = best_ms();
-  const Clock::time_point begin = Clock::now();
-  for (int i = 0; i < kTimings && (i < 3 || seconds_since(begin) < kTimingSeconds); ++i) {
+  const double begin = host_seconds();
+  for (int i = 0; i < kTimings && (i < 3 || host_seconds() - begin < kTimingSeconds); ++i) {
     trial.ms.push_back(bench->time_ms(program, copies));
     if (*std::ranges::min_element(trial.ms) > kSlower * best && i > 0) return;
   }
@@ -516,7 +511,7 @@ size_t Tuner::left() const { return state_->left(); }
 bool Tuner::step() {
   State& s = *state_;
   if (s.tasks.empty()) return false;
-  if (s.options.limit_seconds > 0 && seconds_since(s.began) > s.options.limit_seconds) return false;
+  if (s.options.limit_seconds > 0 && host_seconds() - s.began > s.options.limit_seconds) return false;
   if (s.file.path().empty())
     throw Error("tune", "there is no cache folder to keep results in", "set STITHY_CACHE to a folder");
   if (!s.file.claim())
@@ -568,121 +563,5 @@ TuneOptions with_console(TuneOptions options) {
     };
   return options;
 }
-
-namespace {
-
-TuneMode mode_of_environment() {
-  const char* text = std::getenv("STITHY_TUNE");
-  const std::string_view word = text ? text : "";
-  if (word.empty()) return TuneMode::use;
-  if (word == "now") return TuneMode::now;
-  if (word == "background") return TuneMode::background;
-  if (word == "off") return TuneMode::off;
-  throw Error("STITHY_TUNE", cat("does not know \"", word, "\""), "use now, background or off");
-}
-
-// What programs ask. The table is read once; only tuning before a program changes it.
-class Results : public ChoiceTable {
- public:
-  size_t choose(const Choice& choice, const vk::DeviceInfo& device) override {
-    const std::lock_guard lock(mutex_);
-    if (mode() == TuneMode::off) return 0;
-    const TuneTable& table = table_of(device);
-    const bool known = std::ranges::any_of(
-        choice.labels, [&](const std::string& label) { return table.find(choice.key, label) != nullptr; });
-    if (!known) {
-      untuned_.insert(choice.key);
-      return 0;
-    }
-    return table.best(choice);
-  }
-
-  bool reconsider(const Plan& plan) override {
-    if (tune_mode() == TuneMode::now) return tune_now(plan);
-    if (tune_mode() == TuneMode::background) {
-      if (!background_) background_ = std::make_unique<Tuner>();
-      background_->add(plan);
-    }
-    return false;
-  }
-
-  void between_steps() {
-    if (!background_) return;
-    if (seconds_since(began_) * kBackgroundShare < spent_ + longest_) return;
-    const Clock::time_point begin = Clock::now();
-    try {
-      if (!background_->step()) background_.reset();
-    } catch (const std::exception& error) {
-      std::fprintf(stderr, "%s\n", error.what());
-      background_.reset();
-    }
-    const double seconds = seconds_since(begin);
-    spent_ += seconds;
-    longest_ = std::max(longest_, seconds);
-  }
-
-  void set_mode(TuneMode mode, TuneOptions options) {
-    const std::lock_guard lock(mutex_);
-    mode_ = mode;
-    options_ = std::move(options);
-  }
-  TuneMode get_mode() {
-    const std::lock_guard lock(mutex_);
-    return mode();
-  }
-  size_t untuned() {
-    const std::lock_guard lock(mutex_);
-    return untuned_.size();
-  }
-
- private:
-  TuneMode mode() {
-    if (!mode_) mode_ = mode_of_environment();
-    return *mode_;
-  }
-  const TuneTable& table_of(const vk::DeviceInfo& device) {
-    const auto [at, fresh] = tables_.try_emplace(device_identity(device));
-    if (fresh) at->second = TuneFile(device).load();
-    return at->second;
-  }
-  bool tune_now(const Plan& plan) {
-    Tuner tuner(options_.say ? options_ : with_console(options_));
-    tuner.add(plan);
-    if (tuner.left() == 0) return false;
-    try {
-      while (tuner.step()) {
-      }
-    } catch (const Error& error) {
-      std::fprintf(stderr, "%s\n", error.what());
-    }
-    const std::lock_guard lock(mutex_);
-    tables_.erase(device_identity(default_device_info()));
-    untuned_.clear();
-    return true;
-  }
-
-  std::mutex mutex_;
-  std::optional<TuneMode> mode_;
-  TuneOptions options_;
-  std::map<std::string, TuneTable> tables_;  // by device
-  std::set<std::string> untuned_;
-  std::unique_ptr<Tuner> background_;
-  Clock::time_point began_ = Clock::now();
-  double spent_ = 0, longest_ = 1;
-};
-
-// Never freed: programs at namespace scope may outlive any order of destruction.
-Results& results() {
-  static auto* results = new Results;
-  return *results;
-}
-const bool kProvided = (set_choice_table(&results()), true);
-
-}  // namespace
-
-void set_tune_mode(TuneMode mode, TuneOptions options) { results().set_mode(mode, std::move(options)); }
-TuneMode tune_mode() { return results().get_mode(); }
-void tune_between_steps() { results().between_steps(); }
-size_t untuned_choices() { return results().untuned(); }
 
 }  // namespace stithy

@@ -7,8 +7,7 @@
 //
 // The environment variable STITHY_TUNE says what programs do beside that:
 //   now         when a program is planned, what it needs and was not measured is measured first (stithy tune
-//   --
-//               PROGRAM does this, watches over it and starts again after a hang);
+//               -- PROGRAM does this, watches over it and starts again after a hang);
 //   background  between training steps, for at most 3 percent of the time; the next start uses what is found;
 //   off         what was measured is not used.
 #pragma once

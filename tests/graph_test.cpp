@@ -322,8 +322,8 @@ TEST_CASE("a program times each of its kernels") {
     CHECK(before != last);
     CHECK(last == program.dispatch_ns(3));
     CHECK(says(error_of([&] { program.dispatch_ns(1); }), "run 1 cannot be read"));
-    // Not a promise about speed: a million exponentials cannot be quicker than 4 products, nor take an hour. The
-    // least of several runs, since any one may be held up by what else the machine does.
+    // Not a promise about speed: a million exponentials cannot be quicker than 4 products, nor take an hour.
+    // The least of several runs, since any one may be held up by what else the machine does.
     std::vector<double> least = last;
     for (int run = 0; run < 10; ++run) {
       submit(program, {{small, &four}, {large, &many}});

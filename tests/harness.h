@@ -1,8 +1,8 @@
 // The op harness: a row states an op's cases and a few lines of double-precision reference; the harness
 // checks the rest on the device at hand. For every case:
 //   forward       against the reference, with contiguous inputs and with strided views of larger tensors;
-//   gradient      of sum(random weights * outputs) against central differences of the reference in double
-//   precision; composition   the fused op against its composition, where it has one, forward and gradient;
+//   gradient      of sum(random weights * outputs) against central differences of the reference in double;
+//   composition   the fused op against its composition, where it has one, forward and gradient;
 //   poison        all memory is filled with NaN beforehand, so an element that is not written shows;
 //   guard bands   around every tensor stay intact;
 //   repeatability a second run gives the same bytes;
@@ -92,6 +92,8 @@ bool is_instrumented();
 vk::DeviceInfo modest_device();
 // What the row's graphs, forward and backward, would run on `device`.
 std::vector<Plan> plans_of(const Row& row, const vk::DeviceInfo& device);
+// Calls `take` with a plan, without fusion, for each candidate of the choices in these graphs.
+void each_variant(const Row& row, const vk::DeviceInfo& device, const std::function<void(const Plan&)>& take);
 // Kernels that the row's graphs, forward and backward, would launch on `device`; nothing runs.
 std::set<std::string> kernels_of(const Row& row, const vk::DeviceInfo& device = modest_device());
 // The ops of these graphs: the row's own and those that its gradient builds.

@@ -15,6 +15,7 @@ expect_error() {  # WORDS ARGUMENT...
 }
 
 expect_error 'does not know --nonsense' --nonsense
+"$stithy" profile --static --help | grep -q -- '--baseline FILE' || fail "--help does not explain --baseline"
 expect_error '--kernels needs a value' --kernels
 expect_error '--runner and --stithy need a --target' --runner 'env {}'
 expect_error 'exclude each other' --target navi21 --device 0

@@ -290,6 +290,7 @@ TEST_CASE("what is no profile, or wrong in itself, is refused by name") {
   CHECK(says(refused(""), "file: is no profile"));
   CHECK(says(refused("[1, 2]"), "file: is no profile"));
   CHECK(says(refused("{\"stithy_profile\": 999}"), "version 999"));
+  CHECK(says(refused("{\"stithy_profile\": 999}"), "measure it again"));
   const std::string text = to_json(example_profile());
   for (size_t length = 0; length + 2 < text.size(); length += 97)
     CHECK(says(refused(text.substr(0, length)), "file: is no profile"));

@@ -252,7 +252,8 @@ TEST_SUITE("shadergen") {
     CHECK(d.variants == std::vector<std::string>{"exp", "log"});
     for (const char* wrong :
          {"#pragma stithy kernel a", "#pragma stithy kernels", "#pragma stithy kernels a a",
-          "#pragma stithy kernels a-b", "#pragma stithy aids", "#pragma stithy kernels a\n#pragma stithy aids b", "#pragma stithy variants exp log",
+          "#pragma stithy kernels a-b", "#pragma stithy aids",
+          "#pragma stithy kernels a\n#pragma stithy aids b", "#pragma stithy variants exp log",
           "#pragma stithy variants OP:", "#pragma stithy kernels a\n#pragma stithy kernels b",
           "#pragma stithy variants A: x\n#pragma stithy variants B: y"}) {
       CAPTURE(wrong);

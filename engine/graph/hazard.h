@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/graph/plan.h"
@@ -23,6 +24,8 @@ enum class BarrierReason : uint8_t {
   reuse,     // no data passes: it writes where others lay that were needed until then
   needless,  // nothing that both sides touch
 };
+// By value.
+inline constexpr std::string_view kBarrierReasonNames[] = {"none", "data", "reuse", "needless"};
 // One a dispatch.
 std::vector<BarrierReason> barrier_reasons(const Plan& plan);
 

@@ -28,11 +28,6 @@ std::shared_ptr<Node> source(NodeKind kind, const Shape& shape, DType dtype) {
 
 }  // namespace
 
-std::string_view name_of(Phase phase) {
-  constexpr std::string_view kNames[] = {"forward", "backward", "optimizer"};
-  return kNames[static_cast<size_t>(phase)];
-}
-
 Node::Node() : phase(phase_now), region(region_now), scope(scope_path) {
   static std::atomic<uint64_t> next{1};
   id = next++;

@@ -14,7 +14,8 @@ struct OpDef;
 struct VariableState;
 
 enum class Phase : uint8_t { forward, backward, optimizer };
-std::string_view name_of(Phase phase);
+inline constexpr std::string_view kPhaseNames[] = {"forward", "backward", "optimizer"};  // by value
+inline std::string_view name_of(Phase phase) { return kPhaseNames[static_cast<size_t>(phase)]; }
 
 // An output of a node: a strided window on a storage. The storage belongs to the node itself, or, for views
 // and in-place updates, to the node that first made it.

@@ -3,13 +3,13 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <chrono>
 #include <cstring>
 #include <ctime>
 #include <iostream>
 #include <map>
 #include <numeric>
 
+#include "engine/core/clock.h"
 #include "engine/core/error.h"
 #include "engine/graph/device.h"
 #include "engine/graph/observe.h"
@@ -26,11 +26,6 @@ double thread_ns() {
   timespec time{};
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
   return static_cast<double>(time.tv_sec) * 1e9 + static_cast<double>(time.tv_nsec);
-}
-
-double host_ns() {
-  return std::chrono::duration<double, std::nano>(std::chrono::steady_clock::now().time_since_epoch())
-      .count();
 }
 
 constinit std::atomic<RunObserver*> observer_in_use = nullptr;

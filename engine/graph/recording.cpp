@@ -1,9 +1,9 @@
 #include "engine/graph/recording.h"
 
 #include <algorithm>
-#include <chrono>
 #include <limits>
 
+#include "engine/core/clock.h"
 #include "engine/core/error.h"
 
 namespace stithy {
@@ -11,11 +11,6 @@ namespace {
 
 enum Mark : uint32_t { kBegin, kCopiedIn, kComputed, kCopiedOut, kMarks };
 constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
-
-double host_ns() {
-  return std::chrono::duration<double, std::nano>(std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
 
 const PlannedBuffer* report_of(const Plan& plan) {
   const auto found = std::ranges::find(plan.buffers, PlannedBuffer::Kind::report, &PlannedBuffer::kind);

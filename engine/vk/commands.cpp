@@ -168,8 +168,7 @@ std::vector<std::optional<uint64_t>> Timestamps::read() const {
       VK_QUERY_RESULT_64_BIT | VK_QUERY_RESULT_WITH_AVAILABILITY_BIT);
   if (result != VK_NOT_READY) check(result, "vkGetQueryPoolResults");
   std::vector<std::optional<uint64_t>> times;
-  for (const Result& one : results)
-    times.push_back(one.available ? std::optional(one.value) : std::nullopt);
+  for (const Result& one : results) times.push_back(one.available ? std::optional(one.value) : std::nullopt);
   return times;
 }
 

@@ -296,10 +296,6 @@ double DeviceInfo::nanoseconds(uint64_t from, uint64_t to) const {
   return static_cast<double>(static_cast<int64_t>((to - from) << unused) >> unused) * timestamp_period_ns;
 }
 
-double DeviceInfo::timestamp_range_ns() const {
-  return std::ldexp(timestamp_period_ns, static_cast<int>(timestamp_bits));
-}
-
 std::vector<DeviceInfo> list_devices() {
   std::vector<DeviceInfo> infos;
   for (VkPhysicalDevice device : physical_devices()) infos.push_back(describe(device));

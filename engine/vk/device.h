@@ -69,7 +69,6 @@ class Timestamps {
   Timestamps(const std::shared_ptr<Device>& device, uint32_t count);
   ~Timestamps();
   Timestamps(const Timestamps&) = delete;
-  uint32_t count() const { return count_; }
   // The raw times of commands that have ended (see DeviceInfo::nanoseconds); none where the device did not
   // write one.
   std::vector<std::optional<uint64_t>> read() const;

@@ -61,10 +61,9 @@ struct DeviceInfo {
   // infinite period.
   bool timestamps() const;
   // Nanoseconds from one raw timestamp to another, below zero where it is earlier; right also where the
-  // counter began anew between them. Less than half of timestamp_range_ns() must lie between them.
+  // counter began anew between them. Less than half of the counter's
+  // range must lie between them.
   double nanoseconds(uint64_t from, uint64_t to) const;
-  // After so long the counter begins anew.
-  double timestamp_range_ns() const;
 };
 
 // The reason why Stithy cannot train on such a device, to follow "it ..."; empty when it can.

@@ -4,12 +4,12 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <utility>
 
+#include "engine/core/clock.h"
 #include "engine/core/error.h"
 
 namespace stithy {
@@ -22,10 +22,6 @@ std::string printed(const char* format, int precision, double value) {
   char text[64];
   std::snprintf(text, sizeof text, format, precision, value);
   return text;
-}
-
-double steady_seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
 }  // namespace
@@ -107,7 +103,7 @@ Progress::Progress(Options options) : options_(std::move(options)) {
   state_.steps = options_.steps_per_epoch;
   state_.items_per_step = options_.items_per_step;
   state_.item = options_.item;
-  if (!options_.clock) options_.clock = steady_seconds;
+  if (!options_.clock) options_.clock = host_seconds;
   if (options_.width == 0) {
     const char* term = std::getenv("TERM");
     options_.live = isatty(fileno(options_.out)) && term && *term && std::strcmp(term, "dumb") != 0;

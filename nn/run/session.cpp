@@ -6,9 +6,9 @@
 #include <filesystem>
 #include <set>
 
-#include "engine/core/version.h"
 #include "engine/core/error.h"
 #include "engine/core/file.h"
+#include "engine/core/version.h"
 #include "engine/graph/device.h"
 #include "engine/tune.h"
 #include "nn/init.h"
@@ -56,8 +56,8 @@ std::optional<std::string> given(int argc, const char* const* argv, const std::s
 
 std::string device_line() {
   const vk::DeviceInfo& d = default_device_info();
-  return cat("stithy ", version(), "  device: ", d.name, " (", d.driver, d.driver_info.empty() ? "" : ", ", d.driver_info,
-             ")  ", format_bytes(device_available_bytes()), " free");
+  return cat("stithy ", version(), "  device: ", d.name, " (", d.driver, d.driver_info.empty() ? "" : ", ",
+             d.driver_info, ")  ", format_bytes(device_available_bytes()), " free");
 }
 
 // The picture of item `row` of a column of images, u8 [n, h, w], [n, 1 or 3, h, w] or [n, h, w, 3].

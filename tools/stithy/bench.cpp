@@ -5,6 +5,7 @@
 #include <set>
 #include <thread>
 
+#include "engine/core/clock.h"
 #include "engine/core/error.h"
 #include "engine/core/file.h"
 #include "engine/graph/device.h"
@@ -63,15 +64,11 @@ Options parse(std::span<const std::string> arguments) {
   return options;
 }
 
-double seconds_now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
 // Calls `measure` until the time is spent, and often enough for a median.
 void repeat(bool quick, const std::function<void()>& measure) {
-  const double end = seconds_now() + (quick ? 0.1 : 0.7);
+  const double end = host_seconds() + (quick ? 0.1 : 0.7);
   const int least = quick ? 3 : 7;
-  for (int i = 0; i < least || (seconds_now() < end && i < 1000); ++i) measure();
+  for (int i = 0; i < least || (host_seconds() < end && i < 1000); ++i) measure();
 }
 
 class Bench {
@@ -127,19 +124,19 @@ class Bench {
     const Program::Counters before = counters;
     std::vector<double> ms, submit_us;
     repeat(options_.quick, [&] {
-      const double submitted = counters.submit_ns, start = seconds_now();
+      const double submitted = counters.submit_ns, start = host_seconds();
       step();
-      ms.push_back(1e3 * (seconds_now() - start));
+      ms.push_back(1e3 * (host_seconds() - start));
       submit_us.push_back(1e-3 * (counters.submit_ns - submitted));
     });
     const double submissions = static_cast<double>(counters.submissions - before.submissions);
     const double runs = static_cast<double>(counters.runs - before.runs);
 
     const int in_a_row = static_cast<int>(std::min<size_t>(ms.size(), 20));
-    const double start = seconds_now();
+    const double start = host_seconds();
     for (int i = 0; i < in_a_row; ++i) trainer.step(training.batch);
     trainer.metrics();
-    const double back_to_back = 1e3 * (seconds_now() - start) / in_a_row;
+    const double back_to_back = 1e3 * (host_seconds() - start) / in_a_row;
 
     const Plan& plan = trainer.plan(training.batch);
     Result result{.op = w.name, .shape = w.shape, .ms = timing_of(ms), .timer = "host"};
@@ -176,9 +173,9 @@ class Bench {
   // Milliseconds of one call. Afterwards OpenMP's threads spin for a while; they shall not disturb what
   // follows.
   double time_blas(const Gemm& g) {
-    const double start = seconds_now();
+    const double start = host_seconds();
     for (int i = 0; i < calls_; ++i) blas_->gemm(g, a_.data(), b_.data(), c_.data());
-    const double ms = 1e3 * (seconds_now() - start) / calls_;
+    const double ms = 1e3 * (host_seconds() - start) / calls_;
     std::this_thread::sleep_for(std::chrono::milliseconds(3));
     return ms;
   }

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cctype>
 #include <charconv>
-#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -16,6 +15,7 @@
 #include <set>
 #include <tuple>
 
+#include "engine/core/clock.h"
 #include "engine/core/error.h"
 #include "engine/core/file.h"
 #include "engine/graph/device.h"
@@ -40,10 +40,6 @@ constexpr uint64_t kLargestCertificate = 16u << 20;
 // What they say belongs to the result: a device that pretends is not the one that is named.
 constexpr const char* kVariables[] = {"STITHY_PRETEND", "STITHY_DEBUG", "STITHY_VALIDATION",
                                       "STITHY_MEMORY_LIMIT"};
-
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 struct Options {
   std::string out, only, except;
@@ -151,7 +147,7 @@ class Worker {
           testing::kernels_of({item.row->op, {*item.test}}, default_device_info());
       if (std::ranges::includes(launched_, kernels)) return {};
     }
-    const double start = now();
+    const double start = host_seconds();
     const testing::Verdict verdict = run_case(*item.row, *item.test, item.quick);
     launched_.insert(verdict.kernels.begin(), verdict.kernels.end());
     CaseResult result = result_of(item);
@@ -160,7 +156,7 @@ class Worker {
     result.gradient_checks = verdict.gradient_checks;
     result.gradient_error = verdict.gradient_error;
     result.kernels.assign(verdict.kernels.begin(), verdict.kernels.end());
-    result.seconds = now() - start;
+    result.seconds = host_seconds() - start;
     return reply(to_json(result).dump(-1, ' ', false, kReplace));
   }
 
@@ -358,7 +354,7 @@ int check_all(const Options& options) {
     if (const char* value = std::getenv(name); value && *value)
       certificate.environment.push_back(cat(name, "=", value));
 
-  const double start = now();
+  const double start = host_seconds();
   std::optional<Folder> folder;
   std::string out = options.out;
   if (!out.empty()) folder.emplace(out);
@@ -396,7 +392,7 @@ int check_all(const Options& options) {
     return 128 + (nn::interrupt_signal() ? nn::interrupt_signal() : SIGINT);
   }
   results.finish();
-  certificate.seconds = now() - start;
+  certificate.seconds = host_seconds() - start;
   certificate.date = date_now();
   write_file_atomically(out + "/conformance.html", to_html(certificate));
   write_file_atomically(out + "/conformance.json", to_json(certificate, options.compact));

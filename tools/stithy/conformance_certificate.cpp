@@ -89,10 +89,8 @@ Json to_json(const TrainingResult& run) {
 }
 
 Json to_json(const KernelResult& kernel) {
-  Json json{{"name", kernel.name},
-            {"hash", kernel.hash},
-            {"passed", kernel.passed},
-            {"failed", kernel.failed}};
+  Json json{
+      {"name", kernel.name}, {"hash", kernel.hash}, {"passed", kernel.passed}, {"failed", kernel.failed}};
   if (!kernel.not_launched.empty()) json["not_launched"] = kernel.not_launched;
   return json;
 }

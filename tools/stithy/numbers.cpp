@@ -5,21 +5,18 @@
 #include <cstdio>
 
 namespace stithy {
-namespace {
-
-std::string printed(const char* format, double value) {
-  char text[48];
-  std::snprintf(text, sizeof text, format, value);
-  return text;
-}
-
-}  // namespace
 
 double quantile(const std::vector<double>& sorted, double q) {
   const double at = q * static_cast<double>(sorted.size() - 1);
   const auto below = static_cast<size_t>(at);
   const double above = sorted[std::min(below + 1, sorted.size() - 1)];
   return sorted[below] + (at - static_cast<double>(below)) * (above - sorted[below]);
+}
+
+std::string printed(const char* format, double value) {
+  char text[48];
+  std::snprintf(text, sizeof text, format, value);
+  return text;
 }
 
 std::string significant(double value) { return printed(value >= 1000 ? "%.0f" : "%.3g", value); }

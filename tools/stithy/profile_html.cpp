@@ -27,16 +27,6 @@ Json json_of(const Quantiles& q) {
   return q.samples ? Json{{"p50", known(q.p50)}, {"p95", known(q.p95)}} : Json();
 }
 
-std::string_view word(BarrierReason reason) {
-  switch (reason) {
-    case BarrierReason::none: return "none";
-    case BarrierReason::data: return "data";
-    case BarrierReason::reuse: return "reuse";
-    case BarrierReason::needless: return "needless";
-  }
-  return "";
-}
-
 Json json_of(const Row& row) {
   const bool timed = row.time.samples > 0 && row.time.p50 > 0;
   return {{"op", row.op},
@@ -102,7 +92,7 @@ Json calls_json(const Analysis& analysis, std::vector<Row> rows) {
     one["layer"] = call.layer;
     one["kernel"] = call.kernel;
     one["groups"] = call.groups;
-    one["barrier"] = word(call.barrier);
+    one["barrier"] = kBarrierReasonNames[static_cast<size_t>(call.barrier)];
     all.push_back(std::move(one));
   }
   return all;

@@ -25,11 +25,6 @@ using Json = nlohmann::ordered_json;
 // Below it a kernel's time is not worth an alarm.
 constexpr double kNotable = 0.005;
 
-std::string printed(const char* format, double value) {
-  char text[48];
-  std::snprintf(text, sizeof text, format, value);
-  return text;
-}
 std::string signed_percent(double share) { return printed("%+.1f%%", 100 * share); }
 std::string time_text(double ns) {
   if (ns < 1e6) return significant(ns * 1e-3) + " us";

@@ -20,17 +20,27 @@ using figures::KernelFigures;
 using figures::text_of;
 
 constexpr const char* kUsage =
-    "stithy profile --static [--targets] [--target T,T,...] [--runner \"COMMAND {} --\"] [--stithy COMMAND] "
-    "[--kernels "
-    "PATTERN]\n"
-    "  [--variants] [--mix] [--isa FOLDER] [--json FILE|-] [--texts] [--keep FOLDER] [--baseline FILE] "
-    "[--device D]";
+    "stithy profile --static [OPTIONS]   what compilers make of the kernels: registers, spills, occupancy, "
+    "cycles\n"
+    "\n"
+    "  --target T,T,...   the compilers of these GPUs instead of the device here; --targets lists them\n"
+    "  --runner COMMAND   ... asked through it: \"COMMAND {} --\" with {} for the target\n"
+    "  --stithy COMMAND   ... what to start there (this program)\n"
+    "  --device D         as in stithy doctor\n"
+    "  --kernels PATTERN  only these; * stands for any text\n"
+    "  --variants         also what only tuning may choose, and kernels of other devices\n"
+    "  --mix              the instructions by their kind\n"
+    "  --isa FOLDER       the compilers' texts, a file a kernel\n"
+    "  --json FILE|-      a line a kernel, for --baseline and for programs; --texts puts the texts in\n"
+    "  --baseline FILE    compare with such lines; exit code 3 where a figure is worse\n"
+    "  --keep FOLDER      a table a target, as in tests/compilers";
+constexpr const char* kHint = "stithy profile --static --help";
 
 struct Options {
   std::vector<std::string> targets;
   figures::Runner runner;
   figures::Collect collect;
-  bool mix = false, texts = false, list = false;
+  bool mix = false, texts = false, list = false, help = false;
   std::string isa, json, baseline, keep;
   std::optional<std::string> device;
 
@@ -42,15 +52,15 @@ Options parse(std::span<const std::string> arguments) {
   for (size_t i = 0; i < arguments.size(); ++i) {
     const std::string& a = arguments[i];
     const auto value = [&] {
-      if (i + 1 == arguments.size()) throw Error("stithy profile --static", a + " needs a value", kUsage);
+      if (i + 1 == arguments.size()) throw Error("stithy profile --static", a + " needs a value", kHint);
       return arguments[++i];
     };
     if (a == "--static") continue;
-    if (a == "--targets") {
+    if (a == "--help" || a == "-h") {
+      options.help = true;
+    } else if (a == "--targets") {
       options.list = true;
-      continue;
-    }
-    if (a == "--target") {
+    } else if (a == "--target") {
       options.targets = figures::split_targets(value());
     } else if (a == "--runner") {
       options.runner.command = value();
@@ -75,16 +85,16 @@ Options parse(std::span<const std::string> arguments) {
     } else if (a == "--device") {
       options.device = value();
     } else {
-      throw Error("stithy profile --static", "does not know " + a, kUsage);
+      throw Error("stithy profile --static", "does not know " + a, kHint);
     }
   }
   const bool elsewhere = !options.runner.command.empty() || !options.runner.stithy.empty();
   if (options.targets.empty() && elsewhere)
-    throw Error("stithy profile --static", "--runner and --stithy need a --target", kUsage);
+    throw Error("stithy profile --static", "--runner and --stithy need a --target", kHint);
   if (!options.targets.empty() && options.device)
-    throw Error("stithy profile --static", "--device and --target exclude each other", kUsage);
+    throw Error("stithy profile --static", "--device and --target exclude each other", kHint);
   if (!options.keep.empty() && (options.targets.empty() || options.collect.pattern != "*"))
-    throw Error("stithy profile --static", "--keep takes all kernels of a --target", kUsage);
+    throw Error("stithy profile --static", "--keep takes all kernels of a --target", kHint);
   options.collect.texts = options.captures();
   return options;
 }
@@ -252,6 +262,10 @@ class Report {
 
 int profile_static(std::span<const std::string> arguments) {
   const Options options = parse(arguments);
+  if (options.help) {
+    std::printf("%s\n", kUsage);
+    return 0;
+  }
   if (options.list) {
     for (const figures::Target& target : figures::targets())
       std::printf("%-12s %s %s\n", target.name, target.vendor, target.architecture);

@@ -18,7 +18,6 @@
 #include "nn/module.h"
 #include "nn/optim/optimizer.h"
 #include "tests/harness.h"
-#include "tests/variants.h"
 #include "tools/stithy/bench_cases.h"
 #include "tools/stithy/static_figures.h"
 

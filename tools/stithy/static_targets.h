@@ -29,19 +29,18 @@ struct Runner {
   std::string stithy;  // what to start there; empty: this program
 };
 
+struct Ended {
+  int status = 0;
+  std::string command, said;  // the end of what it wrote to standard error
+};
 // Runs `stithy ARGUMENTS...` where the compiler of `target` answers and gives each line of its output to
 // `take`.
 //   AMD     RADV compiles for any family that RADV_FORCE_FAMILY names, without a GPU.
 //   Intel   ANV on Mesa's no-op i915 kernel interface, libintel_noop_drm_shim.so (built with
 //           -Dtools=drm-shim,intel), for the platform in INTEL_STUB_GPU_PLATFORM.
 //   NVIDIA  NVK on Mesa's no-op nouveau interface, libnouveau_noop_drm_shim.so (Debian: mesa-drm-shim), for
-//   the
-//           chip in NOUVEAU_CHIPSET.
+//           the chip in NOUVEAU_CHIPSET.
 // Throws Error, with the way out, for a target that is not known and for one that cannot be asked.
-struct Ended {
-  int status = 0;
-  std::string command, said;  // the end of what it wrote to standard error
-};
 Ended ask(const std::string& target, const Runner& runner, const std::vector<std::string>& arguments,
           const std::function<void(const std::string&)>& take);
 // The same with another command, and with more variables in its environment. Runner::stithy does not count.
